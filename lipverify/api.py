@@ -1,0 +1,145 @@
+"""The public functions: where the stages are joined."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lipverify.bounds.methods import METHODS as _METHODS
+from lipverify.bounds.methods import Setting, method_named
+from lipverify.config import VerifyConfig
+from lipverify.evidence import PropertyResult
+from lipverify.network import Network, load_network
+from lipverify.norms import norm_named
+from lipverify.query import norm_query, slope_query
+from lipverify.region import ball_region
+from lipverify.search.budget import Clock, Note, Progress, Report
+from lipverify.search.job import Decision, Job
+from lipverify.search.ladder import BREAKDOWNS
+from lipverify.search.lipschitz import decide_lipschitz
+from lipverify.search.monotonicity import decide_monotonicity
+from lipverify.search.robustness import decide_robustness
+from lipverify.spec import Spec, bind, read_spec
+from lipverify.spec.property import Lipschitz, Monotonicity, Property, Robustness
+from lipverify.verdict import Reason, Unknown
+
+METHODS: Mapping[str, str] = {name: method.summary for name, method in _METHODS.items()}
+"""Bounding methods that `VerifyConfig.method` may name, each with one line on what it does."""
+
+
+def verify(
+    spec: str | Path | Spec,
+    network: Network | str | Path | torch.nn.Module | None = None,
+    config: VerifyConfig | None = None,
+) -> list[PropertyResult]:
+    """Decide every property of a spec file (or of a `Spec` made in Python, with its network).
+
+    Raises `SpecError` or `NetworkError` for input that cannot be used.
+    """
+    if isinstance(spec, Spec):
+        if network is None:
+            if spec.network is None:
+                raise ValueError("a Spec without a network file needs the argument `network`")
+            network = spec.network
+        loaded = network if isinstance(network, Network) else load_network(network)
+        return list(verify_spec(loaded, spec, config or VerifyConfig()))
+    file = read_spec(Path(spec))
+    source = file.network if network is None else network
+    loaded = source if isinstance(source, Network) else load_network(source)
+    bound = bind(file, loaded.graph.input_size, loaded.graph.output_size)
+    return list(verify_spec(loaded, bound, config or VerifyConfig()))
+
+
+def lipschitz(
+    network: Network | str | Path | torch.nn.Module,
+    center: Tensor | Sequence[float],
+    radius: float | Tensor | Sequence[float],
+    *,
+    norm: str | float = "inf",
+    input_norm: str | float | None = None,
+    output_norm: str | float | None = None,
+    clip: tuple[float, float] | None = None,
+    rows: Sequence[Sequence[float]] | None = None,
+    at_most: float | None = None,
+    gap: float | None = None,
+    config: VerifyConfig | None = None,
+) -> PropertyResult:
+    """The local Lipschitz constant on the ball around `center` [n] of `radius`, as an interval.
+
+    `norm` shapes the ball, and is the input and output norm unless these are given. `rows` [r][m]
+    are combinations of outputs (default: the outputs themselves). A torch module needs to be
+    loaded first (`load_network(module, example_input)`).
+    """
+    loaded = network if isinstance(network, Network) else load_network(network)
+    graph = loaded.graph
+    middle = torch.as_tensor(center, dtype=torch.float64).flatten()
+    spread = torch.as_tensor(radius, dtype=torch.float64).flatten()
+    spread = spread.reshape(()) if spread.numel() == 1 else spread
+    ends = None
+    if clip is not None:
+        ends = (torch.full_like(middle, clip[0]), torch.full_like(middle, clip[1]))
+    region = ball_region(middle, spread, norm_named(norm), ends)
+    identity = torch.eye(graph.output_size).tolist()
+    prop = Lipschitz(
+        norm_named(norm if input_norm is None else input_norm),
+        norm_named(norm if output_norm is None else output_norm),
+        tuple(tuple(row) for row in (identity if rows is None else rows)),
+        at_most,
+        gap,
+    )
+    names = tuple(f"x{index}" for index in range(graph.input_size))
+    spec = Spec("lipschitz", region, (prop,), names)
+    return next(verify_spec(loaded, spec, config or VerifyConfig()))
+
+
+def verify_spec(
+    network: Network,
+    spec: Spec,
+    config: VerifyConfig,
+    on_progress: Report | None = None,
+) -> Iterator[PropertyResult]:
+    """The answer to each property of `spec` in turn, as it is found.
+
+    Raises `UnknownMethod` before any work; a breakdown of arithmetic is an Unknown answer.
+    """
+    method = method_named(config.method)
+    setting = Setting(network, spec.region, config.preactivation, config.memory)
+    for index, prop in enumerate(spec.properties):
+        clock = Clock(config.timeout)
+        note = Note(on_progress, index, clock)
+        decision = _decide(Job(setting, method, config, clock, note, spec.features), prop)
+        yield PropertyResult(
+            spec=str(spec.path or spec.name),
+            name=spec.name,
+            property=index,
+            kind=prop.kind,
+            verdict=decision.verdict,
+            bound=decision.bound,
+            witness=decision.witness,
+            method=f"{config.method}: {decision.stage}",
+            subproblems=decision.subproblems,
+            seconds=clock.seconds,
+            network_sha256=network.sha256,
+            features=decision.features,
+        )
+
+
+def _decide(job: Job, prop: Property) -> Decision:
+    """Unknown unless the kind's own function earns more."""
+    if job.clock.expired():
+        detail = f"no time to start (timeout {job.clock.timeout} s)"
+        return Decision(Unknown(Reason.TIMEOUT, detail), "none", subproblems=0)
+    try:
+        match prop:
+            case Lipschitz():
+                return decide_lipschitz(job, norm_query(prop))
+            case Monotonicity():
+                return decide_monotonicity(job, slope_query(prop))
+            case Robustness():
+                return decide_robustness(job, prop)
+    except BREAKDOWNS as error:
+        return Decision(Unknown(Reason.NUMERICS, str(error)), "none", subproblems=0)
+
+
+__all__ = ["METHODS", "Progress", "lipschitz", "verify", "verify_spec"]

@@ -1,0 +1,94 @@
+"""The auto_LiRPA engine: the same interface as the native one."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import final
+
+import torch
+from torch import Tensor
+
+from lipverify.bounds.lirpa.module import JacobianModule
+from lipverify.bounds.propagation import GateRelaxation
+from lipverify.errors import NumericalFailure
+from lipverify.graph import BackwardGraph
+from lipverify.interval import Interval
+from lipverify.numerics import float64_default
+from lipverify.region import AbstractRegion
+
+
+@final
+class LirpaEngine:
+    """CROWN, or alpha-CROWN with `iterations` steps per call for forward nodes.
+
+    Not thread-safe (a BoundedModule keeps state): one per thread or process.
+    """
+
+    def __init__(
+        self,
+        backward: BackwardGraph,
+        region: AbstractRegion,
+        relax_gate: GateRelaxation,
+        iterations: int = 0,
+        rate: float = 0.5,
+    ) -> None:
+        self._region = region
+        self._iterations = iterations
+        self._rate = rate
+        self._seed = torch.zeros(1, backward.forward.output_size, dtype=torch.float64)
+        with float64_default():
+            self._module = JacobianModule(backward, relax_gate)
+        self._backward = backward
+
+    def forward_upper(
+        self, target: str, objective: Tensor, preactivations: Mapping[str, Interval]
+    ) -> Tensor:
+        forward = self._backward.forward
+        below = forward.ancestors(target)
+        bounded = [node for node in forward.activations if node.name in below]
+        intervals = {node.inputs[0]: preactivations[node.inputs[0]] for node in bounded}
+        iterations = self._iterations if bounded else 0
+        with _translated(target):
+            return self._module.upper(
+                target,
+                objective,
+                self._region,
+                self._seed,
+                intervals,
+                iterations,
+                self._rate,
+            )
+
+    def backward_upper(
+        self,
+        target: str,
+        objective: Tensor,
+        rows: Tensor,
+        preactivations: Mapping[str, Interval],
+        adjoints: Mapping[str, Interval],
+        slopes: Mapping[str, Interval] | None = None,
+    ) -> Tensor:
+        """As `Engine` says; slopes are read off the preactivations, so narrower ones are not used."""
+        below = self._backward.ancestors(target)
+        intervals = dict(preactivations)
+        for gate in self._backward.gates:
+            if gate.name in below:
+                intervals[gate.inputs[1]] = adjoints[gate.name]
+        with _translated(target):
+            return self._module.upper(target, objective, self._region, rows, intervals)
+
+
+@contextmanager
+def _translated(target: str) -> Iterator[None]:
+    """auto_LiRPA at work: float64, and whatever goes wrong inside it as a `NumericalFailure`."""
+    try:
+        with float64_default():
+            yield
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise NumericalFailure(f"auto_LiRPA failed at node {target!r}: {error}") from error

@@ -1,0 +1,187 @@
+"""Bounding methods of the Jacobian, by name. A new method is one file and one line in `METHODS`.
+
+A method is a list of stages, cheap ones first; each is tried only if the ones before it did not
+decide the question, and what they proved is kept.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem, interval
+from lipverify.bounds.linear import linear
+from lipverify.bounds.mean_split import mean_split
+from lipverify.bounds.preactivation import (
+    ForwardProblem,
+    Preactivations,
+    crown,
+    interval_values,
+)
+from lipverify.bounds.propagation import Engine, GateRelaxation, NativeEngine
+from lipverify.config import PreactivationConfig
+from lipverify.errors import UnknownMethod
+from lipverify.graph import BackwardGraph, backward_graph
+from lipverify.interval import Interval
+from lipverify.network import Network
+from lipverify.norms import AbstractNorm
+from lipverify.operators import Activation, ReLU
+from lipverify.operators.gate import relax_chords, relax_constant
+from lipverify.region import AbstractRegion
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """A network on a region, with everything that several queries on it share, made once."""
+
+    network: Network
+    region: AbstractRegion
+    config: PreactivationConfig
+    memory: float = 4e9
+
+    @cached_property
+    def backward(self) -> BackwardGraph:
+        return backward_graph(self.network.graph)
+
+    @property
+    def forward_problem(self) -> ForwardProblem:
+        return ForwardProblem(self.network.graph, self.region, self.memory)
+
+    @cached_property
+    def interval_preactivations(self) -> Preactivations:
+        return interval_values(self.forward_problem)
+
+    @cached_property
+    def crown_preactivations(self) -> Preactivations:
+        """CROWN, intersected with interval arithmetic."""
+        engine = self.native_engine(relax_chords)
+        return crown(self.forward_problem, engine, self.interval_preactivations)
+
+    @cached_property
+    def alpha_preactivations(self) -> Preactivations:
+        """alpha-CROWN through auto_LiRPA, intersected with CROWN; CROWN where nothing is gained."""
+        start = self.crown_preactivations
+        relus = [
+            node
+            for node in self.network.graph.activations
+            if isinstance(node.operator, ReLU) and _open(node.operator, start[node.inputs[0]])
+        ]
+        if len(self.network.graph.activations) < 2 or not relus:
+            return start
+        return crown(self.forward_problem, self.alpha_engine, start)
+
+    @cached_property
+    def alpha_engine(self) -> Engine:
+        """auto_LiRPA: alpha-CROWN for forward nodes, plain substitution on the backward graph."""
+        from lipverify.bounds.lirpa.engine import LirpaEngine  # heavy, and optional until used
+
+        iterations = self.config.alpha_iterations
+        rate = self.config.alpha_rate
+        return LirpaEngine(self.backward, self.region, relax_chords, iterations, rate)
+
+    def native_engine(self, relax_gate: GateRelaxation) -> Engine:
+        """Our own substitution with that gate relaxation (the same numbers, less overhead)."""
+        return NativeEngine(self.backward, self.region, relax_gate)
+
+    def problem(self, rows: Tensor, preactivations: Preactivations) -> JacobianProblem:
+        return JacobianProblem(self.backward, rows, preactivations, self.memory)
+
+
+Stage = Callable[[Setting, Tensor, AbstractNorm, JacobianBounds | None], JacobianBounds]
+"""(setting, rows [r, m], input norm, what is known) -> bounds, intersected with what is known."""
+
+
+def interval_stage(
+    setting: Setting, rows: Tensor, input_norm: AbstractNorm, known: JacobianBounds | None
+) -> JacobianBounds:
+    return _meet(known, interval(setting.problem(rows, setting.interval_preactivations)))
+
+
+def mean_split_stage(
+    setting: Setting, rows: Tensor, input_norm: AbstractNorm, known: JacobianBounds | None
+) -> JacobianBounds:
+    return _meet(known, mean_split(setting.problem(rows, setting.crown_preactivations)))
+
+
+def recurjac_stage(
+    setting: Setting, rows: Tensor, input_norm: AbstractNorm, known: JacobianBounds | None
+) -> JacobianBounds:
+    problem = setting.problem(rows, setting.crown_preactivations)
+    start = _meet(known, interval(problem))
+    engine = setting.native_engine(relax_constant)
+    return _meet(known, linear(problem, engine, relax_constant, input_norm, start))
+
+
+def crown_linear_stage(
+    setting: Setting, rows: Tensor, input_norm: AbstractNorm, known: JacobianBounds | None
+) -> JacobianBounds:
+    engine = setting.native_engine(relax_chords)
+    return _linear(setting, rows, input_norm, known, setting.crown_preactivations, engine)
+
+
+def alpha_linear_stage(
+    setting: Setting, rows: Tensor, input_norm: AbstractNorm, known: JacobianBounds | None
+) -> JacobianBounds:
+    engine, preactivations = setting.alpha_engine, setting.alpha_preactivations
+    return _linear(setting, rows, input_norm, known, preactivations, engine)
+
+
+def _linear(
+    setting: Setting,
+    rows: Tensor,
+    input_norm: AbstractNorm,
+    known: JacobianBounds | None,
+    preactivations: Preactivations,
+    engine: Engine,
+) -> JacobianBounds:
+    problem = setting.problem(rows, preactivations)
+    start = _meet(known, interval(problem).intersect(mean_split(problem)))
+    return _meet(known, linear(problem, engine, relax_chords, input_norm, start))
+
+
+STAGES: Mapping[str, Stage] = {
+    "interval": interval_stage,
+    "mean-split": mean_split_stage,
+    "recurjac": recurjac_stage,
+    "linear (CROWN)": crown_linear_stage,
+    "linear (alpha-CROWN)": alpha_linear_stage,
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """The stages of a method, by their names in `STAGES`, and one line for users."""
+
+    stages: tuple[str, ...]
+    summary: str
+
+
+METHODS: Mapping[str, Method] = {
+    "interval": Method(("interval",), "interval arithmetic, forward and backward"),
+    "mean-split": Method(("mean-split",), "mean-split enclosure on CROWN preactivation bounds"),
+    "recurjac": Method(("recurjac",), "RecurJac's relaxation (Zhang et al. 2019)"),
+    "linear": Method(
+        ("linear (alpha-CROWN)",),
+        "linear bound propagation (Shi et al. 2022) on alpha-CROWN preactivation bounds",
+    ),
+    "auto": Method(
+        ("interval", "mean-split", "linear (CROWN)", "linear (alpha-CROWN)"),
+        "each of the above in turn, until the question is decided (default)",
+    ),
+}
+
+
+def method_named(name: str) -> Method:
+    if name not in METHODS:
+        raise UnknownMethod(f"method {name!r} is not offered; choose one of {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def _meet(known: JacobianBounds | None, new: JacobianBounds) -> JacobianBounds:
+    return new if known is None else known.intersect(new)
+
+
+def _open(activation: Activation, preactivation: Interval) -> bool:
+    slope = activation.gate(preactivation)
+    return bool((slope.lower < slope.upper).any())

@@ -1,0 +1,133 @@
+"""Bounds of every preactivation over the region; everything about the Jacobian rests on them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipverify.bounds.propagation import Engine, activation_relaxations, rounding_slack
+from lipverify.errors import InvertedInterval, NumericalFailure
+from lipverify.graph import ForwardGraph, evaluate_intervals
+from lipverify.interval import Interval
+from lipverify.operators import Activation
+from lipverify.region import AbstractRegion
+
+Preactivations = Mapping[str, Interval]
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardProblem:
+    """A network on a region, and the memory (bytes) that one step may use."""
+
+    forward: ForwardGraph
+    region: AbstractRegion
+    memory: float = 4e9
+
+
+def interval_values(problem: ForwardProblem) -> dict[str, Interval]:
+    """The interval of every node's value, [1, *shape], by interval arithmetic."""
+    box = problem.region.bounding
+    start = box.reshape(1, *problem.forward.input_shape)
+    return evaluate_intervals(problem.forward, {ForwardGraph.INPUT: start})
+
+
+def crown(problem: ForwardProblem, engine: Engine, start: Mapping[str, Interval]) -> Preactivations:
+    """CROWN bounds of every preactivation, layer by layer, intersected with `start`.
+
+    Only neurons whose gate is still open are bounded: the relaxation of the others is exact
+    already. `start` holds at least one interval per preactivation.
+    """
+    known: dict[str, Interval] = {}
+    for node in problem.forward.activations:
+        name = node.inputs[0]
+        if name in known:
+            continue
+        assert isinstance(node.operator, Activation)
+        current = start[name]
+        index = open_entries(node.operator, current)
+        if index.numel():
+            bounds = bound_entries(problem, engine, name, index, known)
+            current = refine(current, index, bounds)
+        known[name] = current
+    return known
+
+
+def open_entries(activation: Activation, preactivation: Interval) -> Tensor:
+    """Flat indices of the neurons whose gate is not one number."""
+    slope = activation.gate(preactivation)
+    return (slope.lower < slope.upper).flatten().nonzero().flatten()
+
+
+def refine(current: Interval, index: Tensor, bounds: Interval) -> Interval:
+    """`current` [1, *shape] with the entries `index` intersected with `bounds` [entries]."""
+    lower, upper = current.lower.clone(), current.upper.clone()
+    flat_lower, flat_upper = lower.reshape(-1), upper.reshape(-1)
+    flat_lower[index] = torch.maximum(flat_lower[index], bounds.lower)
+    flat_upper[index] = torch.minimum(flat_upper[index], bounds.upper)
+    return Interval(lower, upper)
+
+
+def bound_entries(
+    problem: ForwardProblem,
+    engine: Engine,
+    target: str,
+    index: Tensor,
+    preactivations: Preactivations,
+) -> Interval:
+    """Bounds of the given flat entries of a forward node: [entries], rounded outward."""
+    identity = one_hot(index, problem.forward[target].shape)
+    upper = forward_upper(problem, engine, target, identity, preactivations)
+    lower = -forward_upper(problem, engine, target, -identity, preactivations)
+    try:
+        return Interval(lower, upper)
+    except InvertedInterval as error:
+        raise NumericalFailure(f"bounds of {target!r} are inverted or NaN") from error
+
+
+def forward_upper(
+    problem: ForwardProblem,
+    engine: Engine,
+    target: str,
+    objective: Tensor,
+    preactivations: Preactivations,
+) -> Tensor:
+    """max objective . value of a forward node, rounded up: [specs, 1, *shape] -> [specs]."""
+    forward = problem.forward
+    relaxations = activation_relaxations(forward, target, preactivations)
+    slopes, intercepts = {}, {}
+    for node in forward.activations:
+        if node.name not in relaxations:
+            continue
+        assert isinstance(node.operator, Activation)
+        relaxation = relaxations[node.name]
+        slopes[node.name] = node.operator.gate(preactivations[node.inputs[0]]).magnitude
+        intercepts[node.name] = torch.maximum(
+            relaxation.lower_intercept.abs(), relaxation.upper_intercept.abs()
+        )
+    reach = problem.region.bounding.magnitude.reshape(1, *forward.input_shape)
+    results = []
+    for part in objective.split(chunk_size(problem, objective)):
+        value = engine.forward_upper(target, part, preactivations)
+        slack = rounding_slack(
+            forward, target, part, {ForwardGraph.INPUT: reach}, slopes, intercepts
+        )
+        results.append((value + slack).squeeze(1))
+    return torch.cat(results)
+
+
+def one_hot(index: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Unit objectives for the flat entries `index` of a node: [entries, 1, *shape]."""
+    size = 1
+    for length in shape:
+        size *= length
+    rows = torch.zeros(index.numel(), size, dtype=torch.float64)
+    rows[torch.arange(index.numel()), index] = 1.0
+    return rows.reshape(index.numel(), 1, *shape)
+
+
+def chunk_size(problem: ForwardProblem, objective: Tensor) -> int:
+    """How many specs fit the memory: a few arrays of the largest layer's size at a time."""
+    largest = max(node.size for node in problem.forward)
+    per_spec = 8.0 * 6 * largest * objective.shape[1]
+    return max(1, min(objective.shape[0], int(problem.memory / per_spec)))

@@ -1,0 +1,39 @@
+"""Options that several commands share."""
+
+from math import isfinite
+from typing import Annotated
+
+import typer
+
+
+def positive(value: float | None) -> float | None:
+    if value is not None and not (isfinite(value) and value > 0):
+        raise typer.BadParameter(f"expected a number > 0, found {value}")
+    return value
+
+
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        help="Time limit per property; none without it.", metavar="SECONDS", callback=positive
+    ),
+]
+MethodName = Annotated[
+    str, typer.Option("--method", help="Bounding method; see `lipverify supports`.", metavar="NAME")
+]
+JsonFile = Annotated[
+    str | None, typer.Option("--json", help="Write JSON there; - is stdout.", metavar="FILE")
+]
+Seed = Annotated[int, typer.Option(help="Seed of the search for witnesses.")]
+Memory = Annotated[
+    float,
+    typer.Option(
+        help="Memory for the largest arrays of one bounding step.", metavar="GB", callback=positive
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads of one process; default: all cores, shared.")
+]
+MaxSubproblems = Annotated[
+    int | None, typer.Option(min=1, help="Limit per property; 1 is the root alone.")
+]

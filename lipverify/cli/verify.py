@@ -1,0 +1,58 @@
+"""`lipverify verify`."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from lipverify.cli.options import (
+    JsonFile,
+    MaxSubproblems,
+    Memory,
+    MethodName,
+    Seed,
+    Threads,
+    Timeout,
+)
+
+
+def command(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH", help="Spec files, and folders of them.")
+    ],
+    timeout: Timeout = None,
+    method: MethodName = "auto",
+    max_subproblems: MaxSubproblems = None,
+    json: JsonFile = None,
+    threads: Threads = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Specs worked on at a time.")] = 1,
+    seed: Seed = 0,
+    memory: Memory = 4.0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only the summary line.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Stages and tracebacks too.")] = False,
+) -> int:
+    """Decide the properties of spec files.
+
+    Folders are searched for *.yaml. Exit code: 0 all verified; 1 some falsified; 2 none falsified,
+    some unknown; 3 bad input or an error (other specs still run).
+    """
+    from lipverify.cli.execute import Settings, check, execute
+    from lipverify.cli.prepare import prepare
+    from lipverify.config import VerifyConfig
+
+    settings = Settings(
+        config=VerifyConfig(
+            method=method,
+            timeout=timeout,
+            max_subproblems=max_subproblems,
+            memory=memory * 1e9,
+            seed=seed,
+        ),
+        json=json,
+        jobs=jobs,
+        threads=threads or max(1, (os.cpu_count() or 1) // jobs),
+        quiet=quiet,
+        verbose=verbose,
+    )
+    check(settings)
+    return execute(prepare(paths), settings)

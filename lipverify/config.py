@@ -1,0 +1,37 @@
+"""Frozen settings, one dataclass per stage."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class PreactivationConfig:
+    """How the forward graph is bounded (DESIGN 4.3)."""
+
+    alpha_iterations: int = 20
+    """Steps of alpha-CROWN per layer."""
+    alpha_rate: float = 0.25
+
+
+@dataclass(frozen=True)
+class WitnessConfig:
+    """How points that attain a large value are searched for."""
+
+    samples: int = 512
+    ascents: int = 8
+    steps: int = 40
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """What a caller of `verify` may choose."""
+
+    method: str = "auto"
+    timeout: float | None = None
+    """Seconds per property; None is no limit."""
+    max_subproblems: int | None = None
+    """1 is the root alone; None is no limit."""
+    memory: float = 4e9
+    """Bytes that one bounding step may use for its largest arrays."""
+    seed: int = 0
+    preactivation: PreactivationConfig = field(default_factory=PreactivationConfig)
+    witness: WitnessConfig = field(default_factory=WitnessConfig)

@@ -1,0 +1,109 @@
+"""What is reported of a property: the record behind the table, the JSON and the exit code."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lipverify.verdict import Falsified, Unknown, Verdict
+
+CLAIM = "real"
+"""Claims are about the network with its stored weights in real arithmetic."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """A proved two-sided interval."""
+
+    lower: float
+    upper: float
+
+    def as_json(self) -> dict[str, float | None]:
+        return {"lower": _finite(self.lower), "upper": _finite(self.upper)}
+
+
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """A point [n] at which the lower end of a bound is attained, and the output (row) it is of."""
+
+    input: tuple[float, ...]
+    output: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureResult:
+    """One feature of a monotonicity property: its proved derivative bounds and its verdict."""
+
+    name: str
+    direction: str
+    verdict: Verdict
+    bound: Bound
+
+
+@dataclass(frozen=True, eq=False)
+class PropertyResult:
+    """The answer to one property of one spec file; the fields of DESIGN section 6."""
+
+    spec: str
+    name: str
+    property: int
+    kind: str
+    verdict: Verdict
+    bound: Bound | None
+    witness: Witness | None
+    method: str
+    subproblems: int
+    seconds: float
+    network_sha256: str
+    features: tuple[FeatureResult, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        record: dict[str, Any] = {
+            "spec": self.spec,
+            "name": self.name,
+            "property": self.property,
+            "kind": self.kind,
+            **_verdict_json(self.verdict),
+            "bound": None if self.bound is None else self.bound.as_json(),
+            "witness": None
+            if self.witness is None
+            else {"input": list(self.witness.input), "output": self.witness.output},
+            "counterexample": _counterexample_json(self.verdict),
+            "method": self.method,
+            "subproblems": self.subproblems,
+            "seconds": self.seconds,
+            "claim": CLAIM,
+            "network_sha256": self.network_sha256,
+        }
+        if self.features:
+            record["features"] = [
+                {
+                    "name": feature.name,
+                    "direction": feature.direction,
+                    **_verdict_json(feature.verdict),
+                    "bound": feature.bound.as_json(),
+                }
+                for feature in self.features
+            ]
+        return record
+
+
+def _verdict_json(verdict: Verdict) -> Mapping[str, str | None]:
+    if isinstance(verdict, Unknown):
+        return {"verdict": verdict.word, "reason": f"{verdict.reason.value}: {verdict.detail}"}
+    return {"verdict": verdict.word, "reason": None}
+
+
+def _counterexample_json(verdict: Verdict) -> dict[str, Any] | None:
+    if not isinstance(verdict, Falsified):
+        return None
+    found = verdict.counterexample
+    return {
+        "inputs": [point.tolist() for point in found.inputs],
+        "outputs": [value.tolist() for value in found.outputs],
+        "statement": found.statement,
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity: an unbounded end is null."""
+    return value if abs(value) != float("inf") and value == value else None

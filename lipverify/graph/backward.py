@@ -1,0 +1,62 @@
+"""The backward graph of the Clarke Jacobian.
+
+Shi, Wang, Zhang, Kolter, Hsieh 2022 (arXiv 2210.07394), section 3.1: the chain rule written as a
+second graph. Which set it describes: each gate may take any slope that its activation's Clarke
+derivative allows, independently of the others, so the values of c J form the *gate-product set*,
+whose convex hull contains the Clarke Jacobian (DESIGN section 4).
+"""
+
+from lipverify.graph.dag import BackwardGraph, ForwardGraph, Node
+from lipverify.operators import Activation, Add, AffineOperator, Gate, Pullback, Scale, Shape
+
+
+def backward_graph(forward: ForwardGraph) -> BackwardGraph:
+    """The backward graph of `forward`, by one rule per operator.
+
+    The adjoint of a node is the sum of what its users hand back: A_i^T g from an affine user, the
+    gate d g from an activation. Nodes that the output does not depend on have no adjoint.
+    """
+    used = forward.ancestors(forward.output)
+    nodes: list[Node] = []
+    sources = {node.inputs[0]: forward[node.inputs[0]].shape for node in forward.activations}
+    nodes.append(Node(BackwardGraph.SEED, None, (), forward.output_shape))
+    nodes.extend(Node(name, None, (), shape) for name, shape in sources.items())
+
+    pieces: dict[str, list[str]] = {name: [] for name in used}
+    pieces[forward.output].append(BackwardGraph.SEED)
+    adjoints: dict[str, str] = {}
+    for node in forward.reversed():
+        if node.name not in used:
+            continue
+        adjoints[node.name] = adjoint = _sum(node, pieces[node.name], nodes)
+        operator = node.operator
+        for operand, source in enumerate(node.inputs):
+            name = (
+                f"d/{source}~{node.name}"
+                if len(node.inputs) == 1
+                else (f"d/{source}~{node.name}[{operand}]")
+            )
+            shape = forward[source].shape
+            if isinstance(operator, Activation):
+                nodes.append(Node(name, Gate(operator), (source, adjoint), shape, node.origin))
+            else:
+                assert isinstance(operator, AffineOperator)
+                pullback = _pullback(operator, operand, shape)
+                nodes.append(Node(name, pullback, (adjoint,), shape, node.origin))
+            pieces[source].append(name)
+    return BackwardGraph(nodes, forward, adjoints[ForwardGraph.INPUT], adjoints)
+
+
+def _sum(node: Node, pieces: list[str], nodes: list[Node]) -> str:
+    """The node that holds the sum of `pieces`: the only piece itself, or a new Add."""
+    if len(pieces) == 1:
+        return pieces[0]
+    name = f"d/{node.name}"
+    nodes.append(Node(name, Add(tuple(1 for _ in pieces)), tuple(pieces), node.shape, node.origin))
+    return name
+
+
+def _pullback(operator: AffineOperator, operand: int, shape: Shape) -> AffineOperator:
+    if isinstance(operator, Scale):  # its own transpose, but for the shift
+        return Scale(operator.factor, None, operator.rounding)
+    return Pullback(operator, operand, shape)

@@ -1,0 +1,58 @@
+"""Networks, from files and from torch modules. A new format is one reader and one line here."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lipverify.errors import NetworkError
+from lipverify.network.inspect import Inspection, inspect_network
+from lipverify.network.network import Network, check_agreement
+from lipverify.network.node_info import NodeInfo
+from lipverify.network.onnx_convert import CONVERTERS as _ONNX_CONVERTERS
+from lipverify.network.onnx_network import read_onnx
+from lipverify.network.torch_module import read_module
+
+READERS: dict[str, Callable[[Path], Network]] = {".onnx": read_onnx}
+"""Reader by file suffix."""
+
+ONNX_OPERATORS = tuple(sorted(_ONNX_CONVERTERS))
+"""What can be read from an ONNX file (besides anything computed from constants alone)."""
+
+
+def load_network(
+    source: str | Path | torch.nn.Module, example_input: Tensor | None = None
+) -> Network:
+    """Read a network, and compare it with its original at a few random points.
+
+    `example_input` [batch, ...] is needed for modules, and not used for files. A module is read in
+    eval mode (from a copy), whatever mode it is in. Raises `NetworkError` for what cannot be read,
+    `UnsupportedOperator` listing every node that cannot be bounded, `NetworkMismatch` if our graph
+    and the original disagree, `MissingDependency` if onnx or onnxruntime is needed and not there.
+    """
+    if isinstance(source, torch.nn.Module):
+        network = read_module(source, example_input)
+    elif isinstance(source, str | Path):
+        path = Path(source)
+        reader = READERS.get(path.suffix.lower())
+        if reader is None:
+            raise NetworkError(
+                f"{path}: expected a file ending in {' or '.join(READERS)}, or a torch module"
+            )
+        network = reader(path)
+    else:
+        raise NetworkError(f"expected a path or a torch module, not {type(source).__name__}")
+    check_agreement(network)
+    return network
+
+
+__all__ = [
+    "ONNX_OPERATORS",
+    "READERS",
+    "Inspection",
+    "Network",
+    "NodeInfo",
+    "inspect_network",
+    "load_network",
+]

@@ -1,0 +1,101 @@
+"""A network that was read: our graph of it, and the original to compare with."""
+
+import hashlib
+from dataclasses import dataclass, field, fields, is_dataclass
+
+import torch
+from torch import Tensor
+
+from lipverify.errors import NetworkError, NetworkMismatch
+from lipverify.graph import ForwardGraph, output
+from lipverify.network.node_info import NodeInfo
+from lipverify.network.original import AbstractOriginal
+from lipverify.numerics import MISMATCH_RELATIVE
+
+AGREEMENT_SCALES = (0.1, 0.5, 1.0, 2.0)
+"""Standard deviations of the normal points that graph and original are compared at."""
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """`graph` has float64 weights, and shapes without the batch.
+
+    `source` is the path as given, or the module's class name. `sha256` is that of the file's
+    bytes; for a module, of its graph with all weights. `nodes` are those of the original.
+    """
+
+    graph: ForwardGraph
+    source: str
+    sha256: str
+    nodes: tuple[NodeInfo, ...] = field(repr=False)
+    evaluator: AbstractOriginal = field(repr=False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type the original computes in: `original` rounds its argument to it."""
+        return self.evaluator.dtype
+
+    def original(self, x: Tensor) -> Tensor:
+        """The original network's output, in its own arithmetic: flat [batch, n] -> [batch, m].
+
+        By onnxruntime for a file. The result is float64. `NetworkError` for another shape of x,
+        or if the engine fails.
+        """
+        if x.dim() != 2 or x.shape[1] != self.graph.input_size:
+            raise NetworkError(
+                f"{self.source}: points have shape {list(x.shape)}; "
+                f"expected [batch, {self.graph.input_size}]"
+            )
+        if not len(x):
+            return torch.zeros(0, self.graph.output_size, dtype=torch.float64)
+        return self.evaluator.evaluate(x)
+
+
+def check_agreement(network: Network) -> None:
+    """Compare graph and original at random points; `NetworkMismatch` if they disagree."""
+    generator = torch.Generator().manual_seed(0)
+    size = (len(AGREEMENT_SCALES), network.graph.input_size)
+    scales = torch.tensor(AGREEMENT_SCALES, dtype=torch.float64)[:, None]
+    normal = scales * torch.randn(size, generator=generator, dtype=torch.float64)
+    uniform = torch.rand(size, generator=generator, dtype=torch.float64)
+    # Rounded first, so that both see the same points.
+    x = torch.cat([normal, uniform]).to(network.dtype).to(torch.float64)
+    ours, theirs = output(network.graph, x), network.original(x)
+    if ours.shape != theirs.shape:
+        raise NetworkMismatch(
+            f"{network.source}: our graph has {ours.shape[1]} outputs, the original has "
+            f"{theirs.shape[1]}"
+        )
+    if not bool(torch.isfinite(ours).all() and torch.isfinite(theirs).all()):
+        raise NetworkMismatch(
+            f"{network.source}: outputs at random points of size about 1 are NaN or infinite"
+        )
+    deviation = float((ours - theirs).abs().max())
+    reach = max(1.0, float(theirs.abs().max()))
+    if not deviation <= MISMATCH_RELATIVE * reach:
+        raise NetworkMismatch(
+            f"{network.source}: our graph and the original differ by {deviation:.3g} at a random "
+            f"point, where outputs reach {reach:.3g}; at most {MISMATCH_RELATIVE:g} times that is "
+            "expected. Please report this network: it is read wrongly, or its own arithmetic is "
+            "too inexact to be compared"
+        )
+
+
+def graph_digest(graph: ForwardGraph) -> str:
+    """SHA-256 over the nodes, their operators and all their weights."""
+    digest = hashlib.sha256()
+    for node in graph:
+        digest.update(repr((node.name, node.inputs, node.shape)).encode())
+        operator = node.operator
+        if operator is None:
+            continue
+        digest.update(type(operator).__name__.encode())
+        assert is_dataclass(operator)
+        for entry in fields(operator):
+            value = getattr(operator, entry.name)
+            if isinstance(value, Tensor):
+                digest.update(repr((entry.name, tuple(value.shape), str(value.dtype))).encode())
+                digest.update(value.detach().contiguous().numpy().tobytes())
+            else:
+                digest.update(repr((entry.name, value)).encode())
+    return digest.hexdigest()

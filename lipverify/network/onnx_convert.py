@@ -1,0 +1,172 @@
+"""ONNX operators, each translated to layers by one function; the table is at the end.
+
+Converters raise `UnsupportedOperator` with the reason alone; the caller adds the node.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from lipverify.errors import UnsupportedOperator
+from lipverify.network import layers
+from lipverify.network.builder import GraphBuilder, Value
+from lipverify.network.onnx_file import float_types, type_name
+from lipverify.network.onnx_node import OnnxNode
+from lipverify.network.onnx_windows import WINDOW_CONVERTERS
+from lipverify.operators import Activation, LeakyReLU, ReLU, Sigmoid, Tanh
+
+Converter = Callable[[GraphBuilder, OnnxNode], Value]
+
+
+def _gemm(build: GraphBuilder, node: OnnxNode) -> Value:
+    """alpha A B + beta C, with A the value and B, C constants."""
+    x = node.value(0, "first matrix")
+    node.refuse_attribute("transA", 0)
+    weight = node.weight(1, "second matrix")
+    if not node.attributes.get("transB", 0):
+        weight = weight.T
+    alpha = float(node.attributes.get("alpha", 1.0))
+    beta = float(node.attributes.get("beta", 1.0))
+    fits = _product_is_exact(weight, alpha)
+    y = layers.dense(build, x, weight * alpha if fits else weight)
+    if not fits:
+        y = layers.scale(build, y, weight.new_tensor(alpha))
+    shift = node.optional_weight(2, "constant C")
+    if shift is None or beta == 0:
+        return y
+    rounding = 0 if _product_is_exact(shift, beta) else 1
+    return layers.scale(build, y, shift=shift * beta, rounding=rounding)
+
+
+def _product_is_exact(weight: Tensor, factor: float) -> bool:
+    """Whether weight * factor is exact in float64: factors in ONNX files are float32."""
+    return factor == 1 or bool((weight == weight.float().double()).all())
+
+
+def _matmul(build: GraphBuilder, node: OnnxNode) -> Value:
+    if node.is_constant(0):
+        return layers.left_product(build, node.weight(0, "matrix"), node.value(1))
+    if node.is_constant(1):
+        return layers.right_product(build, node.value(0), node.weight(1, "matrix"))
+    raise UnsupportedOperator("both matrices depend on the input; one must be a constant")
+
+
+def _add(build: GraphBuilder, node: OnnxNode) -> Value:
+    if node.is_constant(0):
+        return layers.scale(build, node.value(1), shift=node.weight(0, "constant"))
+    if node.is_constant(1):
+        return layers.scale(build, node.value(0), shift=node.weight(1, "constant"))
+    return layers.add(build, node.value(0), node.value(1))
+
+
+def _sub(build: GraphBuilder, node: OnnxNode) -> Value:
+    if node.is_constant(0):
+        minuend = node.weight(0, "constant")
+        return layers.scale(build, node.value(1), minuend.new_tensor(-1.0), minuend)
+    if node.is_constant(1):
+        return layers.scale(build, node.value(0), shift=-node.weight(1, "constant"))
+    return layers.add(build, node.value(0), node.value(1), sign=-1)
+
+
+def _mul(build: GraphBuilder, node: OnnxNode) -> Value:
+    if node.is_constant(0):
+        return layers.scale(build, node.value(1), node.weight(0, "constant"))
+    if node.is_constant(1):
+        return layers.scale(build, node.value(0), node.weight(1, "constant"))
+    raise UnsupportedOperator("both factors depend on the input; one must be a constant")
+
+
+def _div(build: GraphBuilder, node: OnnxNode) -> Value:
+    if not node.is_constant(1):
+        raise UnsupportedOperator("the divisor depends on the input; it must be a constant")
+    return layers.divide(build, node.value(0), node.weight(1, "divisor"))
+
+
+def _neg(build: GraphBuilder, node: OnnxNode) -> Value:
+    return layers.negate(build, node.value(0))
+
+
+def _activation(operator: Activation) -> Converter:
+    def convert(build: GraphBuilder, node: OnnxNode) -> Value:
+        return layers.activation(build, node.value(0), operator)
+
+    return convert
+
+
+def _leaky_relu(build: GraphBuilder, node: OnnxNode) -> Value:
+    slope = float(node.attributes.get("alpha", LeakyReLU.slope))
+    return layers.activation(build, node.value(0), LeakyReLU(slope))
+
+
+def _reshape(build: GraphBuilder, node: OnnxNode) -> Value:
+    """Any operator that only changes the shape: ONNX's inference says to what."""
+    return layers.reshape(node.value(0), node.inferred_shape())
+
+
+def _identity(build: GraphBuilder, node: OnnxNode) -> Value:
+    return node.value(0)
+
+
+def _dropout(build: GraphBuilder, node: OnnxNode) -> Value:
+    training = node.optional_weight(2, "training_mode")
+    if training is not None and bool(training.any()):
+        raise UnsupportedOperator("it is in training mode; export the network in eval mode")
+    return node.value(0)
+
+
+def _cast(build: GraphBuilder, node: OnnxNode) -> Value:
+    target = node.attributes["to"]
+    if target not in float_types():
+        raise UnsupportedOperator(
+            f"it rounds to {type_name(target)}; casts between float types are supported"
+        )
+    return node.value(0)
+
+
+def _transpose(build: GraphBuilder, node: OnnxNode) -> Value:
+    x = node.value(0)
+    backwards = range(len(x.shape) - 1, -1, -1)
+    return layers.transpose(build, x, node.attributes.get("perm", list(backwards)))
+
+
+def _batch_norm(build: GraphBuilder, node: OnnxNode) -> Value:
+    node.refuse_attribute("training_mode", 0)
+    node.refuse_attribute("spatial", 1)
+    weight, bias, mean, variance = (
+        node.weight(index, role)
+        for index, role in enumerate(("scale", "bias", "mean", "variance"), start=1)
+    )
+    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    return layers.batch_norm(build, node.value(0), weight, bias, mean, variance, epsilon)
+
+
+CONVERTERS: dict[str, Converter] = {
+    "Add": _add,
+    "BatchNormalization": _batch_norm,
+    "Cast": _cast,
+    "Div": _div,
+    "Dropout": _dropout,
+    "Flatten": _reshape,
+    "Gemm": _gemm,
+    "Identity": _identity,
+    "LeakyRelu": _leaky_relu,
+    "MatMul": _matmul,
+    "Mul": _mul,
+    "Neg": _neg,
+    "Relu": _activation(ReLU()),
+    "Reshape": _reshape,
+    "Sigmoid": _activation(Sigmoid()),
+    "Squeeze": _reshape,
+    "Sub": _sub,
+    "Tanh": _activation(Tanh()),
+    "Transpose": _transpose,
+    "Unsqueeze": _reshape,
+    **WINDOW_CONVERTERS,
+}
+"""The operators that can be read, by their ONNX names."""
+
+NOTES = {
+    "Cast": "taken as the identity: claims are about real arithmetic",
+    "Dropout": "the identity at inference",
+}
+"""What to tell users about how an operator is read."""

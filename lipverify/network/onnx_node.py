@@ -1,0 +1,74 @@
+"""One ONNX node with its operands looked up: what a converter works on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lipverify.errors import UnsupportedOperator
+from lipverify.network.builder import Value
+from lipverify.network.onnx_fold import Array, require_finite
+from lipverify.operators import Shape
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxNode:
+    """`operands` are values that depend on the input, constants, or None where left out.
+
+    `names` are the operands' names in the file. `shape` is what ONNX's own shape inference says
+    of the first output, at a batch of 1; None where it cannot tell.
+    """
+
+    operator: str
+    names: tuple[str, ...]
+    operands: tuple[Value | Array | None, ...]
+    attributes: Mapping[str, Any]
+    shape: Shape | None
+
+    def is_constant(self, index: int) -> bool:
+        return isinstance(self._operand(index), np.ndarray)
+
+    def value(self, index: int, role: str = "operand") -> Value:
+        """An operand that depends on the input."""
+        operand = self._operand(index)
+        if not isinstance(operand, Value):
+            raise UnsupportedOperator(f"its {role} (operand {index}) must depend on the input")
+        return operand
+
+    def weight(self, index: int, role: str) -> Tensor:
+        """A constant operand, float64; `NetworkError` if it is not finite."""
+        operand = self._operand(index)
+        if not isinstance(operand, np.ndarray):
+            raise UnsupportedOperator(f"its {role} (operand {index}) must be a constant")
+        require_finite(self.names[index], operand)
+        # A copy, since stored tensors are read-only views of the file's bytes.
+        return torch.tensor(operand.astype(np.float64))
+
+    def optional_weight(self, index: int, role: str) -> Tensor | None:
+        return None if self._operand(index) is None else self.weight(index, role)
+
+    def integers(self, index: int, role: str) -> list[int] | None:
+        """A constant operand that lists integers; None where left out."""
+        weight = self.optional_weight(index, role)
+        return None if weight is None else [int(number) for number in weight.reshape(-1)]
+
+    def inferred_shape(self) -> Shape:
+        if self.shape is None:
+            raise UnsupportedOperator("the shape of its result cannot be told before it is run")
+        return self.shape
+
+    def _operand(self, index: int) -> Value | Array | None:
+        return self.operands[index] if index < len(self.operands) else None
+
+    def refuse_attribute(self, name: str, default: object) -> None:
+        """`UnsupportedOperator` unless the attribute has its only supported value."""
+        given = self.attributes.get(name, default)
+        if given != default:
+            raise UnsupportedOperator(f"{name}={given} is not supported, only {default}")
+
+    def text(self, name: str, default: str) -> str:
+        given = self.attributes.get(name, default)
+        return given.decode(errors="replace") if isinstance(given, bytes) else str(given)

@@ -1,0 +1,96 @@
+"""torch operators with windows and padding: convolutions, average pooling, zero padding."""
+
+from collections.abc import Sequence
+
+from lipverify.errors import UnsupportedOperator
+from lipverify.network import layers
+from lipverify.network.builder import GraphBuilder, Value
+from lipverify.network.layers import Padding
+from lipverify.network.torch_node import Converter, TorchNode
+
+
+def _conv(dimensions: int) -> Converter:
+    def convert(build: GraphBuilder, node: TorchNode) -> Value:
+        weight = node.weight("weight")
+        stride = node.sizes("stride", dimensions)
+        dilation = node.sizes("dilation", dimensions)
+        padding = _padding(node, dimensions, weight.shape[2:], dilation)
+        y = layers.conv(
+            build,
+            _with_batch(node.value("input"), dimensions),
+            weight,
+            node.optional_weight("bias"),
+            stride,
+            padding,
+            dilation,
+            int(node.arguments["groups"]),
+        )
+        return layers.reshape(y, node.shape)
+
+    return convert
+
+
+def _convolution(build: GraphBuilder, node: TorchNode) -> Value:
+    """The call that torch 2.4 breaks all convolutions up into."""
+    if node.arguments["transposed"]:
+        raise UnsupportedOperator("it is transposed")
+    return _conv(node.weight("weight").dim() - 2)(build, node)
+
+
+def _padding(
+    node: TorchNode, dimensions: int, kernel: Sequence[int], dilation: Sequence[int]
+) -> Padding:
+    """(begin, end) per dimension; of an odd total, "same" puts the larger part at the end."""
+    given = node.arguments["padding"]
+    if given == "valid":
+        return ((0, 0),) * dimensions
+    if given == "same":
+        totals = [spread * (width - 1) for width, spread in zip(kernel, dilation, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    return tuple((size, size) for size in node.sizes("padding", dimensions))
+
+
+def _average_pool(dimensions: int) -> Converter:
+    def convert(build: GraphBuilder, node: TorchNode) -> Value:
+        if node.arguments["ceil_mode"] or node.arguments.get("divisor_override") is not None:
+            raise UnsupportedOperator("ceil_mode and divisor_override are not supported")
+        kernel = node.sizes("kernel_size", dimensions)
+        stride = node.sizes("stride", dimensions) if node.arguments["stride"] else kernel
+        y = layers.average_pool(
+            build,
+            _with_batch(node.value(), dimensions),
+            kernel,
+            stride,
+            tuple((size, size) for size in node.sizes("padding", dimensions)),
+            bool(node.arguments["count_include_pad"]),
+        )
+        return layers.reshape(y, node.shape)
+
+    return convert
+
+
+def _with_batch(x: Value, dimensions: int) -> Value:
+    """torch also takes a sample without its batch."""
+    return Value(x.node, (1, *x.shape)) if len(x.shape) == dimensions + 1 else x
+
+
+def _constant_pad(build: GraphBuilder, node: TorchNode) -> Value:
+    """Sizes are listed from the last dimension backwards."""
+    mode = node.arguments.get("mode", "constant")
+    if mode != "constant" or node.arguments["value"] not in (0, None):
+        raise UnsupportedOperator("it pads with something else than zeros")
+    x, sizes = node.value(), node.arguments["pad"]
+    pairs = [(sizes[i], sizes[i + 1]) for i in range(0, len(sizes), 2)]
+    pairs += [(0, 0)] * (len(x.shape) - len(pairs))
+    return layers.pad(build, x, tuple(reversed(pairs)))
+
+
+WINDOW_CONVERTERS: dict[str, Converter] = {
+    "aten.avg_pool1d": _average_pool(1),
+    "aten.avg_pool2d": _average_pool(2),
+    "aten.constant_pad_nd": _constant_pad,
+    "aten.conv1d": _conv(1),
+    "aten.conv2d": _conv(2),
+    "aten.convolution": _convolution,
+    "aten.pad": _constant_pad,
+}

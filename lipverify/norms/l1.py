@@ -1,0 +1,35 @@
+"""The sum of absolute entries."""
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from lipverify.norms.base import AbstractNorm
+
+
+@final
+class L1(AbstractNorm):
+    name = "1"
+
+    @property
+    def dual(self) -> AbstractNorm:
+        from lipverify.norms.linf import LInf  # the two norms are each other's dual
+
+        return LInf()
+
+    def of(self, x: Tensor) -> Tensor:
+        return x.abs().sum(-1)
+
+    def maximiser(self, a: Tensor) -> Tensor:
+        index = a.abs().argmax(-1, keepdim=True)
+        sign = torch.where(a.gather(-1, index) >= 0, 1.0, -1.0).to(a)
+        return torch.zeros_like(a).scatter(-1, index, sign)
+
+    def project(self, x: Tensor, radius: Tensor) -> Tensor:
+        # Duchi et al. 2008: soft thresholding at the level that makes the sum equal the radius.
+        ordered = x.abs().sort(-1, descending=True).values
+        counts = torch.arange(1, x.shape[-1] + 1, dtype=x.dtype, device=x.device)
+        levels = (ordered.cumsum(-1) - radius) / counts
+        level = levels.amax(-1, keepdim=True).clamp(min=0.0)
+        return x.sign() * (x.abs() - level).clamp(min=0.0)

@@ -1,0 +1,40 @@
+"""The euclidean norm."""
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from lipverify.norms.base import AbstractNorm
+
+
+@final
+class L2(AbstractNorm):
+    name = "2"
+
+    @property
+    def dual(self) -> AbstractNorm:
+        return self
+
+    def of(self, x: Tensor) -> Tensor:
+        # Scaled, since the squares of entries beyond 1e+-154 overflow or vanish.
+        scale = _scale(x)
+        return torch.linalg.vector_norm(x / scale, dim=-1) * scale.squeeze(-1)
+
+    def maximiser(self, a: Tensor) -> Tensor:
+        scaled = a / _scale(a)
+        length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
+        first = torch.zeros_like(a)
+        first[..., 0] = 1.0
+        return torch.where(length > 0, scaled / length.clamp(min=0.5), first)
+
+    def project(self, x: Tensor, radius: Tensor) -> Tensor:
+        length = self.of(x).unsqueeze(-1)
+        return torch.where(length > radius, x * (radius / length.clamp(min=1e-300)), x)
+
+
+def _scale(x: Tensor) -> Tensor:
+    """The largest magnitude along the last dimension, which is kept; 1 where that is no help."""
+    largest = x.detach().abs().amax(-1, keepdim=True)
+    usable = (largest > 0) & torch.isfinite(largest)
+    return torch.where(usable, largest, torch.ones_like(largest))

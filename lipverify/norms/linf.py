@@ -1,0 +1,28 @@
+"""The largest absolute entry."""
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from lipverify.norms.base import AbstractNorm
+
+
+@final
+class LInf(AbstractNorm):
+    name = "inf"
+
+    @property
+    def dual(self) -> AbstractNorm:
+        from lipverify.norms.l1 import L1  # the two norms are each other's dual
+
+        return L1()
+
+    def of(self, x: Tensor) -> Tensor:
+        return x.abs().amax(-1)
+
+    def maximiser(self, a: Tensor) -> Tensor:
+        return torch.where(a >= 0, 1.0, -1.0).to(a)
+
+    def project(self, x: Tensor, radius: Tensor) -> Tensor:
+        return torch.clamp(x, min=-radius, max=radius)

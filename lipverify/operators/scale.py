@@ -1,0 +1,52 @@
+"""Multiplication by, and addition of, constants: Mul, Div, Add, Sub, BatchNormalization."""
+
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from lipverify.operators.base import AffineOperator, Shape
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Scale(AffineOperator):
+    """y = factor * x + shift, entry by entry.
+
+    `factor` and `shift` have the shape of x (or are None for 1 and 0). `rounding` counts the
+    float operations that made them from stored weights (a folded BatchNormalization: 4).
+    """
+
+    name = "Scale"
+    factor: Tensor | None
+    shift: Tensor | None
+    rounding: int = 0
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    @property
+    def parameters(self) -> int:
+        return sum(0 if values is None else values.numel() for values in (self.factor, self.shift))
+
+    def linear(self, x: Tensor, operand: int = 0) -> Tensor:
+        return x if self.factor is None else x * self.factor.to(x)
+
+    def transpose(self, g: Tensor, operand: int = 0) -> Tensor:
+        return self.linear(g)
+
+    @property
+    def constant(self) -> Tensor | None:
+        return self.shift
+
+    @property
+    def absolute(self) -> "Scale":
+        return Scale(
+            None if self.factor is None else self.factor.abs(),
+            None if self.shift is None else self.shift.abs(),
+            self.rounding,
+        )
+
+    @property
+    def terms(self) -> int:
+        return 1 + self.rounding

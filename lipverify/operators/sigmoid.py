@@ -1,0 +1,35 @@
+"""The logistic function."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from lipverify.interval import Interval
+from lipverify.numerics import ELEMENTARY_ULPS, SMALLEST, UNIT_ROUNDOFF
+from lipverify.operators import s_shaped
+from lipverify.operators.base import Activation, Relaxation
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Sigmoid(Activation):
+    name = "Sigmoid"
+
+    def evaluate(self, *x: Tensor) -> Tensor:
+        return torch.sigmoid(x[0])
+
+    def round_value(self, y: Tensor, *, up: bool) -> Tensor:
+        slack = ELEMENTARY_ULPS * UNIT_ROUNDOFF * y.abs() + SMALLEST
+        return (y + slack if up else y - slack).clamp(0.0, 1.0)
+
+    def derivative(self, x: Tensor) -> Tensor:
+        decay = torch.exp(-x.abs())
+        return (decay / (1 + decay) ** 2).clamp(max=0.25)  # rounding can lead past the maximum
+
+    def gate(self, x: Interval) -> Interval:
+        return s_shaped.gate(x, self.derivative, 0.25)
+
+    def relax(self, x: Interval, lower_choice: Tensor | None = None) -> Relaxation:
+        return s_shaped.relax(x, torch.sigmoid, self.derivative)

@@ -1,0 +1,92 @@
+"""Monotonicity, feature by feature: proved derivative bounds, or a pair of inputs."""
+
+from dataclasses import replace
+
+from lipverify import confirm
+from lipverify.bounds.methods import Method
+from lipverify.evidence import Bound, FeatureResult
+from lipverify.query import SlopeQuery
+from lipverify.search.job import TOO_LOOSE, Decision, Job
+from lipverify.search.ladder import SlopeBounds, slope_bounds
+from lipverify.verdict import Counterexample, Falsified, Reason, Unknown, Verdict, Verified
+from lipverify.witness import search_slope
+
+
+def decide_monotonicity(job: Job, query: SlopeQuery) -> Decision:
+    """Cheap bounds first, then the search for a violating pair, then the method's other stages."""
+    first = replace(job.method, stages=job.method.stages[:1])
+    found = _bounds(job, query, first)
+    pairs: dict[int, Counterexample] = {}
+    for which in _undecided(query, found):
+        pair = None if job.clock.expired() else _violation(job, query, which)
+        if pair is not None:
+            pairs[which] = pair
+    rest = [which for which in _undecided(query, found) if which not in pairs]
+    if rest and len(job.method.stages) > 1:
+        found = _bounds(job, query, job.method)
+    features = tuple(
+        _feature(job, query, which, found, pairs) for which in range(len(query.indices))
+    )
+    return Decision(_together(features), found.stage, features=features)
+
+
+def _bounds(job: Job, query: SlopeQuery, method: Method) -> SlopeBounds:
+    return slope_bounds(job.setting, query, method, job.clock, job.note)
+
+
+def _worst(query: SlopeQuery, which: int, found: SlopeBounds) -> float:
+    """The proved upper end of sign d, which has to be at most the threshold."""
+    if query.signs[which] > 0:
+        return float(found.upper[which])
+    return -float(found.lower[which])
+
+
+def _undecided(query: SlopeQuery, found: SlopeBounds) -> list[int]:
+    return [
+        which
+        for which in range(len(query.indices))
+        if not _worst(query, which, found) <= query.threshold
+    ]
+
+
+def _violation(job: Job, query: SlopeQuery, which: int) -> Counterexample | None:
+    index, sign = query.indices[which], query.signs[which]
+    points = search_slope(
+        job.setting.backward,
+        job.region,
+        query.row,
+        index,
+        sign,
+        job.config.witness,
+        job.config.seed,
+    )
+    return confirm.confirm_slope(job.network, job.region, query, which, points, job.features[index])
+
+
+def _feature(
+    job: Job,
+    query: SlopeQuery,
+    which: int,
+    found: SlopeBounds,
+    pairs: dict[int, Counterexample],
+) -> FeatureResult:
+    verdict: Verdict = (found.stop or TOO_LOOSE).verdict
+    if _worst(query, which, found) <= query.threshold:
+        verdict = Verified()
+    elif which in pairs:
+        verdict = Falsified(pairs[which])
+    direction = "decreasing" if query.signs[which] > 0 else "increasing"
+    bound = Bound(float(found.lower[which]), float(found.upper[which]))
+    return FeatureResult(job.features[query.indices[which]], direction, verdict, bound)
+
+
+def _together(features: tuple[FeatureResult, ...]) -> Verdict:
+    """Verified if all are; falsified if one is; unknown otherwise."""
+    for feature in features:
+        if isinstance(feature.verdict, Falsified):
+            return feature.verdict
+    for feature in features:
+        if isinstance(feature.verdict, Unknown):
+            reason, detail = feature.verdict.reason, feature.verdict.detail
+            return Unknown(reason, f"{feature.name}: {detail}")
+    return Verified() if features else Unknown(Reason.BOUND, "no feature was asked about")

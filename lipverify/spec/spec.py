@@ -1,0 +1,23 @@
+"""A spec: a network, a region of its inputs, and what is asked there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lipverify.region import AbstractRegion
+from lipverify.spec.property import Property
+
+
+@dataclass(frozen=True, eq=False)
+class Spec:
+    """One spec, checked against its network's input and output sizes.
+
+    `path` is None for specs made in Python. `features` names the inputs ("x0", "x1", ... unless
+    the file names them).
+    """
+
+    name: str
+    region: AbstractRegion
+    properties: tuple[Property, ...]
+    features: tuple[str, ...]
+    path: Path | None = None
+    network: Path | None = None

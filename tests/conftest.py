@@ -1,0 +1,81 @@
+"""Settings of every test: one thread, fixed seeds, hypothesis profiles, the count of checks."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+COUNTING_TEST = "test_count.py"
+
+COMMON = {
+    "deadline": None,
+    "derandomize": True,
+    "database": None,
+    "report_multiple_bugs": False,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
+settings.register_profile("quick", max_examples=20, **COMMON)
+settings.register_profile("thorough", max_examples=1000, **COMMON)
+settings.load_profile("quick")  # --hypothesis-profile=thorough overrules it
+
+
+@dataclass
+class Checks:
+    """How many single comparisons the randomised sweeps have made."""
+
+    total: int = 0
+
+    def count(self, checks: int) -> None:
+        assert checks > 0, "a sweep that compares nothing proves nothing"
+        self.total += checks
+
+
+CHECKS = pytest.StashKey[Checks]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[CHECKS] = Checks()
+    torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The test of the count comes last: it judges what the others have counted."""
+    items.sort(key=lambda item: item.path.name == COUNTING_TEST)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    total = config.stash[CHECKS].total
+    if total:
+        terminalreporter.write_line(f"{total} randomised checks of rules")
+
+
+@pytest.fixture(scope="session")
+def checks(pytestconfig: pytest.Config) -> Checks:
+    return pytestconfig.stash[CHECKS]
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds() -> Iterator[None]:
+    """Every test starts from the same seeds, and leaves torch's default dtype as it was."""
+    random.seed(0)
+    numpy.random.seed(0)
+    torch.manual_seed(0)
+    before = torch.get_default_dtype()
+    yield
+    assert torch.get_default_dtype() == before, "a test has left another default dtype behind"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The collection of real networks beside the project."""
+    if not SHARED.is_dir():
+        pytest.skip("the collection of real networks (../shared) is not here")
+    return SHARED

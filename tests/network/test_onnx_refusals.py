@@ -1,0 +1,309 @@
+"""What cannot be read is refused by a named error that says what, where and what was expected."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnx_models import integers, model, node, numbers, save
+
+from lipverify.errors import NetworkError, UnsupportedOperator
+from lipverify.network import load_network
+
+N = "batch"
+W = {"w": numbers(4, 4)}
+
+
+def _write(content: bytes) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        path = folder / "bad.onnx"
+        path.write_bytes(content)
+        return path
+
+    return make
+
+
+BAD_FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "missing": (lambda folder: folder / "none.onnx", "no such file; expected an ONNX file"),
+    "folder.onnx": (lambda folder: _folder(folder), "a folder; expected an ONNX file"),
+    "empty": (_write(b""), "the file is empty; expected an ONNX model"),
+    "text": (_write(b"this is no network"), "not a valid ONNX model"),
+    "truncated": (
+        _write(model([node("Gemm", "x w")], [N, 4], W).SerializeToString()[:60]),
+        "not a valid ONNX model",
+    ),
+    "other-message": (
+        _write(numpy_helper.from_array(numbers(3)).SerializeToString()),
+        "not a valid",
+    ),
+    "suffix": (lambda folder: folder / "model.pt", "expected a file ending in .onnx"),
+}
+
+
+def _folder(folder: Path) -> Path:
+    path = folder / "folder.onnx"
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files(name: str, tmp_path: Path) -> None:
+    make, expected = BAD_FILES[name]
+    path = make(tmp_path)
+    with pytest.raises(NetworkError, match=expected) as caught:
+        load_network(path)
+    assert str(path) in str(caught.value)
+
+
+def _nan() -> onnx.ModelProto:
+    weight = numbers(4, 4)
+    weight[1, 2] = np.nan
+    return model([node("Gemm", "x broken")], [N, 4], {"broken": weight})
+
+
+def _infinite_folded() -> onnx.ModelProto:
+    weight = numbers(4, 4)
+    weight[0, 0] = np.inf
+    nodes = [node("Transpose", "broken", "t"), node("MatMul", "x t")]
+    return model(nodes, [N, 4], {"broken": weight})
+
+
+def _two_inputs() -> onnx.ModelProto:
+    made = model([node("Add", "x second")], [N, 4])
+    made.graph.input.append(helper.make_tensor_value_info("second", TensorProto.FLOAT, [N, 4]))
+    return made
+
+
+def _external() -> onnx.ModelProto:
+    made = model([node("Gemm", "x w")], [N, 4], W)
+    tensor = made.graph.initializer[0]
+    onnx.external_data_helper.set_external_data(tensor, "weights.bin")
+    tensor.ClearField("raw_data")
+    return made
+
+
+def _no_batch_norm_channels() -> onnx.ModelProto:
+    weights = {key: abs(numbers(4)) for key in ("s", "b", "m", "v")}
+    return model([node("BatchNormalization", "x s b m v")], [N, 5], weights)
+
+
+def _old_opset() -> onnx.ModelProto:
+    return model([node("Relu", "x")], [N, 4], opset=6)
+
+
+BAD_NETWORKS: dict[str, tuple[Callable[[], onnx.ModelProto], Sequence[str]]] = {
+    "nan": (_nan, ["initialiser 'broken' holds 1 entries that are NaN or infinite"]),
+    "infinite": (_infinite_folded, ["initialiser 'broken' holds 1 entries"]),
+    "two-inputs": (_two_inputs, ["expected one input, found 2", "'x'", "'second'"]),
+    "two-outputs": (
+        lambda: model([node("Relu", "x", "y"), node("Tanh", "x", "z")], [N, 4], outputs=("y", "z")),
+        ["expected one output, found 2", "'y'", "'z'", "extract_model"],
+    ),
+    "dynamic": (
+        lambda: model([node("Relu", "x")], [N, 3, "height"], output_rank=3),
+        ["input 'x' of shape ['batch', 3, 'height'] has a dynamic dimension", "the batch"],
+    ),
+    "integer-input": (
+        lambda: model([node("Identity", "x")], [N, 3], dtype=TensorProto.INT64),
+        ["has type int64; expected float or double"],
+    ),
+    "external": (_external, ["initialiser 'w' is stored in another file"]),
+    "old-opset": (_old_opset, ["opset 6; 7 or newer is needed"]),
+    "channels": (_no_batch_norm_channels, ["BatchNormalization"]),
+    "constant-output": (
+        lambda: model([node("Identity", "w")], [N, 4], W),
+        ["the output 'y' does not depend on the input"],
+    ),
+    "shape-output": (
+        lambda: model(
+            [node("Relu", "x", "h"), node("Shape", "h", "s"), node("Cast", "s", to=1)],
+            [1, 4],
+            output_rank=1,
+        ),
+        ["the output 'y' does not depend on the input"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_NETWORKS)
+def test_bad_networks(name: str, tmp_path: Path) -> None:
+    make, expected = BAD_NETWORKS[name]
+    path = save(make(), tmp_path)
+    with pytest.raises(NetworkError) as caught:
+        load_network(path)
+    assert not isinstance(caught.value, UnsupportedOperator)
+    for part in (str(path), *expected):
+        assert part in str(caught.value)
+
+
+def _batch_norm(variance: float, epsilon: float, **attributes: int) -> onnx.ModelProto:
+    weights = {key: numbers(4) for key in ("s", "b", "m")}
+    weights["v"] = np.full(4, variance, dtype=np.float32)
+    nodes = [node("BatchNormalization", "x s b m v", epsilon=epsilon, **attributes)]
+    return model(nodes, [N, 4], weights)
+
+
+def _pads(inputs: str, *pads: int, **attributes) -> onnx.ModelProto:
+    weights = {"p": integers(*pads), "one": np.float32(1)}
+    return model([node("Pad", inputs, **attributes)], [N, 4], weights)
+
+
+def _conv3d() -> onnx.ModelProto:
+    weights = {"w": numbers(1, 1, 2, 2, 2)}
+    return model([node("Conv", "x w")], [N, 1, 3, 3, 3], weights, output_rank=5)
+
+
+def _one(op: str, inputs: str = "x", shape=(N, 4), rank: int = 2, weights=None, **attributes):
+    return model([node(op, inputs, **attributes)], shape, weights or W, output_rank=rank)
+
+
+UNSUPPORTED_USES: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
+    "softmax": (lambda: _one("Softmax"), "Softmax at node 'Softmax:y': this operator"),
+    "custom-domain": (
+        lambda: _with_domain(),
+        "some.vendor.Magic at node 'Magic:y': this operator is not supported",
+    ),
+    "gemm-transA": (lambda: _one("Gemm", "x w", (4, 2), transA=1), "transA=1 is not supported"),
+    "gemm-constant-first": (
+        lambda: _one("Gemm", "w x", (4, 2)),
+        "its first matrix (operand 0) must depend on the input",
+    ),
+    "gemm-two-values": (
+        lambda: _one("Gemm", "x x", (4, 4)),
+        "its second matrix (operand 1) must be a constant",
+    ),
+    "matmul-two-values": (
+        lambda: _one("MatMul", "x x", (4, 4)),
+        "both matrices depend on the input; one must be a constant",
+    ),
+    "matmul-stack": (
+        lambda: _one("MatMul", "x s", (1, 2, 4), 3, {"s": numbers(3, 4, 2)}),
+        "its constant is a stack of matrices, shape [3, 4, 2]",
+    ),
+    "mul-two-values": (lambda: _one("Mul", "x x"), "both factors depend on the input"),
+    "div-by-value": (lambda: _one("Div", "w x", (4, 4)), "the divisor depends on the input"),
+    "div-by-zero": (
+        lambda: _one("Div", "x z", weights={"z": np.float32([1, 0, 1, 1])}),
+        "it divides by a constant that holds a zero",
+    ),
+    "broadcast-branches": (
+        lambda: model(
+            [node("Relu", "x", "r"), node("MatMul", "r w", "h"), node("Add", "h x")],
+            [N, 4],
+            {"w": numbers(4, 1)},
+        ),
+        "broadcasting between branches is not supported",
+    ),
+    "broadcast-value": (
+        lambda: _one("Add", "x w", (1, 4)),
+        "it broadcasts the variable operand from shape [1, 4] to [4, 4]",
+    ),
+    "conv-variable-weight": (
+        lambda: _one("Conv", "x x", (1, 1, 3, 3), 4),
+        "its weight (operand 1) must be a constant",
+    ),
+    "conv-3d": (_conv3d, "it has 3 space dimensions; 1 and 2 are supported"),
+    "conv-many-samples": (
+        lambda: _one("Conv", "x k", (2, 1, 3, 3), 4, {"k": numbers(1, 1, 2, 2)}),
+        "its operand holds 2 samples",
+    ),
+    "pool-ceil": (
+        lambda: _one("AveragePool", "x", (N, 1, 5, 5), 4, kernel_shape=[2, 2], ceil_mode=1),
+        "ceil_mode=1 is not supported",
+    ),
+    "batch-norm-zero-variance": (
+        lambda: _batch_norm(0.0, 0.0),
+        "variance + epsilon is not positive",
+    ),
+    "batch-norm-training": (
+        lambda: _training_batch_norm(),
+        "training_mode=1 is not supported",
+    ),
+    "pad-value": (lambda: _pads("x p one", 0, 1, 0, 1), "it pads with another number than zero"),
+    "pad-mode": (lambda: _pads("x p", 0, 1, 0, 1, mode="edge"), "mode=edge is not supported"),
+    "pad-negative": (lambda: _pads("x p", 0, -1, 0, 1), "is negative (it crops)"),
+    "cast-to-integer": (
+        lambda: model([node("Cast", "x", "i", to=7), node("Cast", "i", to=1)], [N, 4]),
+        "Cast at node 'Cast:i': it rounds to int64",
+    ),
+    "random-weight": (
+        lambda: model([node("RandomNormal", "", "r", shape=[4, 4]), node("MatMul", "x r")], [N, 4]),
+        "RandomNormal at node 'RandomNormal:r'",
+    ),
+    "dropout-training": (
+        lambda: _one(
+            "Dropout", "x ratio train", weights={"ratio": np.float32(0.5), "train": np.array(True)}
+        ),
+        "it is in training mode",
+    ),
+    "dropout-mask": (
+        lambda: model(
+            [node("Dropout", "x", "d mask"), node("Cast", "mask", "m", to=1), node("Add", "d m")],
+            [N, 4],
+        ),
+        "its further outputs are used: ['mask']",
+    ),
+    "reshape-by-value": (
+        lambda: model([node("Cast", "x", "s", to=7), node("Reshape", "w s")], [2], W),
+        "it rounds to int64",
+    ),
+}
+
+
+def _with_domain() -> onnx.ModelProto:
+    made = model([helper.make_node("Magic", ["x"], ["y"], "Magic:y", domain="some.vendor")], [N, 4])
+    made.opset_import.append(helper.make_opsetid("some.vendor", 1))
+    return made
+
+
+def _training_batch_norm() -> onnx.ModelProto:
+    made = _batch_norm(1.0, 0.1, training_mode=1)
+    made.graph.node[0].output.extend(["mean_out", "variance_out"])
+    made.opset_import[0].version = 14
+    return made
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED_USES)
+def test_unsupported_uses(name: str, tmp_path: Path) -> None:
+    make, expected = UNSUPPORTED_USES[name]
+    with pytest.raises(UnsupportedOperator) as caught:
+        load_network(save(make(), tmp_path))
+    message = str(caught.value)
+    assert expected in message
+    assert "supported operators: Add, AveragePool" in message
+
+
+def test_all_unsupported_nodes_are_listed(tmp_path: Path) -> None:
+    nodes = [
+        node("Softmax", "x", "a"),
+        node("Relu", "a", "b"),
+        node("Mul", "b a", "c"),
+        node("NonZero", "c", "d"),  # no shape can be told behind it
+        node("Cast", "d", "e", to=1),
+        node("Erf", "e", "y"),
+    ]
+    nodes[1].name = ""
+    with pytest.raises(UnsupportedOperator) as caught:
+        load_network(save(model(nodes, [N, 4]), tmp_path))
+    message = str(caught.value)
+    assert "4 of 6 nodes cannot be bounded" in message
+    assert "Softmax at node 'Softmax:a': this operator is not supported" in message
+    assert "Mul at node 'Mul:c': both factors depend on the input" in message
+    assert "NonZero at node 'NonZero:d'" in message
+    assert "Erf at node 'Erf:y'" in message
+    assert "Relu at" not in message
+
+
+def test_nodes_without_a_name_are_numbered(tmp_path: Path) -> None:
+    nodes = [node("Relu", "x", "a"), node("Softmax", "a", "y")]
+    nodes[1].name = ""
+    with pytest.raises(UnsupportedOperator, match="Softmax at node 'Softmax_1'"):
+        load_network(save(model(nodes, [N, 4]), tmp_path))
+
+
+def test_unused_nodes_do_not_matter(tmp_path: Path) -> None:
+    nodes = [node("Softmax", "x", "unused"), node("Relu", "x", "y")]
+    graph = load_network(save(model(nodes, [N, 4]), tmp_path)).graph
+    assert [n.name for n in graph] == ["input", "Relu_1"]
