@@ -26,7 +26,7 @@ class VerifyConfig:
     """What a caller of `verify` may choose."""
 
     method: str = "auto"
-    timeout: float | None = None
+    timeout: float | None = 60.0
     """Seconds per property; None is no limit."""
     max_subproblems: int | None = None
     """1 is the root alone; None is no limit."""

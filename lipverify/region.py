@@ -14,7 +14,7 @@ from torch import Tensor
 from lipverify.errors import EmptyRegion, RegionError
 from lipverify.interval import Interval
 from lipverify.norms import AbstractNorm
-from lipverify.numerics import DTYPE, UNIT_ROUNDOFF, add_down, add_up
+from lipverify.numerics import DTYPE, UNIT_ROUNDOFF, add_down, add_up, gamma
 
 PROJECTION_STEPS = 60
 SPAN_STEPS = 60
@@ -43,6 +43,13 @@ class AbstractRegion(ABC):
     @abstractmethod
     def contains(self, x: Tensor) -> Tensor:
         """Whether each point lies in the region: [..., n] -> [...]."""
+
+    @abstractmethod
+    def overlaps(self, lower: Tensor, upper: Tensor) -> Tensor:
+        """False only for boxes without a point of the region: both ends [..., n] -> [...].
+
+        The boxes have to be parts of `bounding`.
+        """
 
     @property
     @abstractmethod
@@ -130,6 +137,9 @@ class Box(AbstractRegion):
     def contains(self, x: Tensor) -> Tensor:
         return ((self.lower <= x) & (x <= self.upper)).all(-1)
 
+    def overlaps(self, lower: Tensor, upper: Tensor) -> Tensor:
+        return ((lower <= self.upper) & (self.lower <= upper)).all(-1)
+
     @property
     def center(self) -> Tensor:
         return self.project(self.lower / 2 + self.upper / 2)
@@ -191,6 +201,10 @@ class Ball(AbstractRegion):
         scaled = torch.where(self.radius > 0, moved / self.radius.clamp(min=1e-300), 0.0)
         return fixed_agree & (self.norm.of(scaled) <= 1 + MEMBERSHIP_TOLERANCE)
 
+    def overlaps(self, lower: Tensor, upper: Tensor) -> Tensor:
+        # Coordinate by coordinate nearest to the centre is nearest in every norm of |x - centre|.
+        return self.contains(torch.minimum(torch.maximum(self.middle, lower), upper))
+
     @property
     def center(self) -> Tensor:
         return self.middle
@@ -212,7 +226,10 @@ class BallInBox(AbstractRegion):
             raise RegionError("ball and box differ in their number of inputs")
         # The point of the box nearest to the centre, coordinate by coordinate, is nearest in
         # every norm that grows with |x_i - c_i|; so it decides whether the parts meet.
-        if not bool(self.ball.contains(self.box.project(self.ball.middle))):
+        # `contains` has a tolerance, the bounding boxes have none.
+        around, box = self.ball.bounding, self.box
+        apart = bool(((around.lower > box.upper) | (box.lower > around.upper)).any())
+        if apart or not bool(self.ball.contains(box.project(self.ball.middle))):
             raise EmptyRegion("the ball and the valid input range (clip) have no common point")
 
     @property
@@ -224,6 +241,9 @@ class BallInBox(AbstractRegion):
         # pure splits, and the one that hands the box the coordinates that it cuts, are proved.
         tight = self.bounding
         boxed = torch.where(slope >= 0, slope * tight.upper, slope * tight.lower)
+        # Callers charge the rounding of numbers like `bounding`'s; the ball's own may be far larger.
+        reach = slope.abs() @ (self.ball.middle.abs() + self.ball.radius)
+        slack = 2 * gamma(2 * self.size + 8) * reach
         ball = self.ball.support(slope)
         cut = torch.where(slope >= 0, self.box.upper, -self.box.lower)
         edge = torch.where(slope >= 0, self.ball.middle, -self.ball.middle) + self.ball.radius
@@ -231,7 +251,7 @@ class BallInBox(AbstractRegion):
         split = boxed.where(handed, torch.zeros_like(boxed)).sum(-1) + self.ball.support(
             slope.where(~handed, torch.zeros_like(slope))
         )
-        return torch.minimum(torch.minimum(boxed.sum(-1), ball), split)
+        return torch.minimum(torch.minimum(ball, split) + slack, boxed.sum(-1))
 
     def project(self, x: Tensor) -> Tensor:
         # Clipping keeps a point of the ball in the ball as long as the centre is in the box.
@@ -246,6 +266,9 @@ class BallInBox(AbstractRegion):
 
     def contains(self, x: Tensor) -> Tensor:
         return self.ball.contains(x) & self.box.contains(x)
+
+    def overlaps(self, lower: Tensor, upper: Tensor) -> Tensor:
+        return self.box.overlaps(lower, upper) & self.ball.overlaps(lower, upper)
 
     @property
     def center(self) -> Tensor:

@@ -27,6 +27,11 @@ from lipverify.region import AbstractRegion
 WORK = 4e8
 """About how many numbers (points x rows x nodes' sizes) one search may compute per round."""
 
+PROVED = 3
+"""So many of the best points are re-evaluated in interval arithmetic."""
+BESIDE = 1e-6
+"""How far beside them, as a share of the region's width, it is tried as well."""
+
 Stop = Callable[[], bool]
 
 
@@ -80,8 +85,15 @@ def search_norm(
         proposals = torch.cat([climbed, redrawn])
         values = measure(proposals)
         best = _Population(torch.cat([best.points, proposals]), torch.cat([best.values, values]))
-    best = _top(best, keep)
-    found = [prove_norm(backward, query, point) for point in best.points[:3]]
+    finalists = _top(best, PROVED).points
+    # At a kink, `measure` may see slopes that no point near it has, and nothing can be proved.
+    step = (
+        BESIDE
+        * region.bounding.width
+        * torch.randn(finalists.shape, generator=generator, dtype=finalists.dtype)
+    )
+    finalists = torch.cat([finalists, region.project(finalists + step)])
+    found = [prove_norm(backward, query, point) for point in finalists]
     return max(found, key=lambda witness: witness.value)
 
 

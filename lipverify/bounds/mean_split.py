@@ -48,9 +48,12 @@ def mean_split(problem: JacobianProblem) -> JacobianBounds:
             for name in watched & pulled.keys():
                 spread[name] = spread[name] + share @ pulled[name].flatten(1).abs()
 
+    # Remainders of all gates are summed into one number, also those of parallel branches.
+    sums = 2 * sum(gate.size for gate in backward.gates)
+
     def enclosure(name: str) -> Interval:
         center = centers[name].flatten(1)
-        slack = 4 * gamma(operations[name]) * reach[name].flatten(1) + SMALLEST
+        slack = 4 * gamma(operations[name] + sums) * reach[name].flatten(1) + SMALLEST
         radius = spread[name] + slack
         if not bool((torch.isfinite(center) & torch.isfinite(radius)).all()):
             raise NumericalFailure("overflow in the mean-split enclosure")

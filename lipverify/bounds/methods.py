@@ -155,6 +155,8 @@ class Method:
 
     stages: tuple[str, ...]
     summary: str
+    branch: bool = False
+    """Whether the quadratic dual and branch and bound follow."""
 
 
 METHODS: Mapping[str, Method] = {
@@ -165,9 +167,15 @@ METHODS: Mapping[str, Method] = {
         ("linear (alpha-CROWN)",),
         "linear bound propagation (Shi et al. 2022) on alpha-CROWN preactivation bounds",
     ),
+    "quadratic": Method(
+        ("linear (alpha-CROWN)",),
+        "quadratic (semidefinite) dual over the open gates, then branch and bound",
+        branch=True,
+    ),
     "auto": Method(
         ("interval", "mean-split", "linear (CROWN)", "linear (alpha-CROWN)"),
         "each of the above in turn, until the question is decided (default)",
+        branch=True,
     ),
 }
 

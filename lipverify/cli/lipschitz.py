@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lipverify.cli.options import JsonFile, Memory, MethodName, Seed, Threads, Timeout, positive
+from lipverify.cli.options import (
+    DEFAULT_TIMEOUT,
+    JsonFile,
+    Memory,
+    MethodName,
+    Seed,
+    Threads,
+    Timeout,
+    positive,
+)
 from lipverify.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,7 +57,7 @@ def command(
     gap: Annotated[
         float | None, typer.Option(help="Stop at upper/lower - 1 <= gap.", callback=positive)
     ] = None,
-    timeout: Timeout = None,
+    timeout: Timeout = DEFAULT_TIMEOUT,
     method: MethodName = "auto",
     json: JsonFile = None,
     threads: Threads = None,

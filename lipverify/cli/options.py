@@ -12,10 +12,17 @@ def positive(value: float | None) -> float | None:
     return value
 
 
+def time_limit(value: float) -> float:
+    if not value >= 0:  # NaN too
+        raise typer.BadParameter(f"expected a number >= 0 (or inf), found {value}")
+    return value
+
+
+DEFAULT_TIMEOUT = 60.0
 Timeout = Annotated[
-    float | None,
+    float,
     typer.Option(
-        help="Time limit per property; none without it.", metavar="SECONDS", callback=positive
+        help="Time limit per property; inf for none.", metavar="SECONDS", callback=time_limit
     ),
 ]
 MethodName = Annotated[

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lipverify.cli.options import (
+    DEFAULT_TIMEOUT,
     JsonFile,
     MaxSubproblems,
     Memory,
@@ -20,7 +21,7 @@ def command(
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH", help="Spec files, and folders of them.")
     ],
-    timeout: Timeout = None,
+    timeout: Timeout = DEFAULT_TIMEOUT,
     method: MethodName = "auto",
     max_subproblems: MaxSubproblems = None,
     json: JsonFile = None,

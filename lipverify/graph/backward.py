@@ -6,6 +6,7 @@ derivative allows, independently of the others, so the values of c J form the *g
 whose convex hull contains the Clarke Jacobian (DESIGN section 4).
 """
 
+from lipverify.errors import NetworkError
 from lipverify.graph.dag import BackwardGraph, ForwardGraph, Node
 from lipverify.operators import Activation, Add, AffineOperator, Gate, Pullback, Scale, Shape
 
@@ -15,8 +16,11 @@ def backward_graph(forward: ForwardGraph) -> BackwardGraph:
 
     The adjoint of a node is the sum of what its users hand back: A_i^T g from an affine user, the
     gate d g from an activation. Nodes that the output does not depend on have no adjoint.
+    `NetworkError` if the output does not depend on the input.
     """
     used = forward.ancestors(forward.output)
+    if ForwardGraph.INPUT not in used:
+        raise NetworkError("the output does not depend on the input: its derivative is no graph")
     nodes: list[Node] = []
     sources = {node.inputs[0]: forward[node.inputs[0]].shape for node in forward.activations}
     nodes.append(Node(BackwardGraph.SEED, None, (), forward.output_shape))
@@ -44,7 +48,16 @@ def backward_graph(forward: ForwardGraph) -> BackwardGraph:
                 pullback = _pullback(operator, operand, shape)
                 nodes.append(Node(name, pullback, (adjoint,), shape, node.origin))
             pieces[source].append(name)
+    _check_names(nodes, forward)
     return BackwardGraph(nodes, forward, adjoints[ForwardGraph.INPUT], adjoints)
+
+
+def _check_names(nodes: list[Node], forward: ForwardGraph) -> None:
+    """Engines hold both graphs in one table: a shared name must mean a shared preactivation."""
+    shared = {node.inputs[0] for node in forward.activations}
+    for node in nodes:
+        if node.name in forward and node.name not in shared:
+            raise NetworkError(f"the backward graph needs the name {node.name!r}; rename that node")
 
 
 def _sum(node: Node, pieces: list[str], nodes: list[Node]) -> str:

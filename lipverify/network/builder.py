@@ -13,7 +13,6 @@ from lipverify.graph import ForwardGraph, Node
 from lipverify.network.fuse import fuse
 from lipverify.operators import AbstractOperator, Reshape, Shape
 
-
 LARGEST = 2**24
 """Entries of one tensor, at a batch of 1: 128 MiB. More is a damaged file, or out of reach."""
 

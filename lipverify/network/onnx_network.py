@@ -32,7 +32,9 @@ def read_onnx(path: Path) -> Network:
     (tensor,) = file.inputs
     shape = tensor.static_shape
     assert shape is not None and prod(shape) == graph.input_size
-    original = OnnxOriginal(model=file.content, shape=shape, dtype=DTYPES[tensor.dtype])
+    original = OnnxOriginal(
+        source=str(path), model=file.content, shape=shape, dtype=DTYPES[tensor.dtype]
+    )
     return Network(
         graph,
         str(path),

@@ -54,12 +54,13 @@ class AbstractOriginal(ABC):
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OnnxOriginal(AbstractOriginal):
-    """An ONNX file's bytes, run by onnxruntime on one thread."""
+    """An ONNX file's bytes, run by onnxruntime on one thread. `source` is its path, for errors."""
 
+    source: str
     model: bytes = field(repr=False)
 
     @cached_property
-    def _session(self) -> "onnxruntime.InferenceSession":
+    def _engine(self) -> "onnxruntime.InferenceSession":
         try:
             import onnxruntime
         except ImportError as error:
@@ -75,19 +76,21 @@ class OnnxOriginal(AbstractOriginal):
                 self.model, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its exceptions have no base class of their own
-            raise NetworkError(f"onnxruntime cannot load the network: {error}") from error
+            raise NetworkError(
+                f"{self.source}: onnxruntime cannot load the network: {error}"
+            ) from error
 
     def __getstate__(self) -> dict[str, Any]:
-        # A session cannot be pickled: the worker starts its own.
-        return {name: value for name, value in self.__dict__.items() if name != "_session"}
+        # The engine cannot be pickled: the worker starts its own.
+        return {name: value for name, value in self.__dict__.items() if name != "_engine"}
 
     def _run(self, x: Tensor) -> Tensor:
-        session = self._session
+        engine = self._engine
         try:
-            (y,) = session.run(None, {session.get_inputs()[0].name: x.contiguous().numpy()})
+            (y,) = engine.run(None, {engine.get_inputs()[0].name: x.contiguous().numpy()})
         except Exception as error:
             raise NetworkError(
-                f"onnxruntime cannot run the network on shape {list(x.shape)}: {error}"
+                f"{self.source}: onnxruntime cannot run it on shape {list(x.shape)}: {error}"
             ) from error
         return torch.as_tensor(y)
 

@@ -15,7 +15,20 @@ SPECTRAL_SLACK = 64
 
 
 def upper(jacobian: Interval, input_norm: AbstractNorm, output_norm: AbstractNorm) -> float:
-    """A bound above the operator norm of every matrix in `jacobian` ([m, n]), rounded up.
+    """A bound above the operator norm of every matrix in `jacobian` ([m, n]), rounded up."""
+    if jacobian.lower.numel() == 0:
+        return 0.0
+    best = _bounds(jacobian.reshape(1, *jacobian.shape), input_norm, output_norm)
+    return _round_up(best[0], sum(jacobian.shape))
+
+
+def uppers(jacobians: Interval, input_norm: AbstractNorm, output_norm: AbstractNorm) -> Tensor:
+    """`upper` of each interval of matrices: [b, m, n] -> [b]."""
+    return _rounded_up(_bounds(jacobians, input_norm, output_norm), sum(jacobians.shape[1:]))
+
+
+def _bounds(jacobians: Interval, input_norm: AbstractNorm, output_norm: AbstractNorm) -> Tensor:
+    """Bounds above the operator norms, not rounded: [b, m, n] -> [b].
 
     With T = max |J|, entry by entry, two facts hold for every pair of norms:
     ||J||_(p->q) <= || (||T_i||_p*)_i ||_q over rows, and <= || (||T_j||_q)_j ||_p* over columns.
@@ -23,20 +36,24 @@ def upper(jacobian: Interval, input_norm: AbstractNorm, output_norm: AbstractNor
     radius are added as a third bound, and sqrt(||J||_1->1 ||J||_inf->inf) as a fourth.
     Infinite where an entry is.
     """
-    magnitude = jacobian.magnitude
-    if magnitude.numel() == 0:
-        return 0.0
-    if not jacobian.is_finite():
-        return torch.inf
+    magnitude = jacobians.magnitude
+    finite = torch.isfinite(magnitude).flatten(1).all(1)
+    if not bool(finite.all()):
+        zero = torch.zeros_like(magnitude)
+        known = finite[:, None, None]
+        jacobians = Interval(
+            torch.where(known, jacobians.lower, zero), torch.where(known, jacobians.upper, zero)
+        )
+        magnitude = jacobians.magnitude
     candidates = [
         output_norm.of(input_norm.dual.of(magnitude)),
-        input_norm.dual.of(output_norm.of(magnitude.T)),
+        input_norm.dual.of(output_norm.of(magnitude.mT)),
     ]
     if input_norm.name == output_norm.name == "2":
-        candidates.append(_spectral_upper(jacobian.center) + _spectral_upper(jacobian.radius))
-        candidates.append(magnitude.sum(0).amax().sqrt() * magnitude.sum(1).amax().sqrt())
-    best = torch.stack(candidates).amin()
-    return _round_up(best, sum(jacobian.shape))
+        candidates.append(_spectral_upper(jacobians.center) + _spectral_upper(jacobians.radius))
+        candidates.append(magnitude.sum(-2).amax(-1).sqrt() * magnitude.sum(-1).amax(-1).sqrt())
+    best = torch.stack(candidates).amin(0)
+    return torch.where(finite, best, torch.full_like(best, torch.inf))
 
 
 def from_rows(rows: Tensor, output_norm: AbstractNorm) -> float:
@@ -87,17 +104,21 @@ def _ratio(
     return torch.where(torch.isfinite(ratios), ratios, torch.zeros_like(ratios)).amax()
 
 
-def _spectral_upper(matrix: Tensor) -> Tensor:
-    frobenius = L2().of(matrix.flatten())
-    largest = torch.linalg.matrix_norm(matrix, ord=2)
-    slack = SPECTRAL_SLACK * max(matrix.shape) * UNIT_ROUNDOFF * frobenius
+def _spectral_upper(matrices: Tensor) -> Tensor:
+    frobenius = L2().of(matrices.flatten(1))
+    largest = torch.linalg.matrix_norm(matrices, ord=2)
+    slack = SPECTRAL_SLACK * max(matrices.shape[1:]) * UNIT_ROUNDOFF * frobenius
     return largest + slack
 
 
 def _round_up(value: Tensor, operations: int) -> float:
-    if bool(value.isnan()):
+    return float(_rounded_up(value, operations))
+
+
+def _rounded_up(values: Tensor, operations: int) -> Tensor:
+    if bool(values.isnan().any()):
         raise NumericalFailure("a bound of an operator norm is NaN")
-    return float(round_up(value + gamma(operations + 8) * value.abs() + SMALLEST))
+    return round_up(values + gamma(operations + 8) * values.abs() + SMALLEST)
 
 
 def attained(

@@ -11,7 +11,7 @@ from lipverify.operators.base import AffineOperator, Shape
 @final
 @dataclass(frozen=True, eq=False)
 class Add(AffineOperator):
-    """y = sum_i sign_i x_i, with signs +1 or -1."""
+    """y = sum_i sign_i x_i, with signs +1 or -1 (0 only in `sign_parts`)."""
 
     name = "Add"
     signs: tuple[int, ...]
@@ -29,7 +29,8 @@ class Add(AffineOperator):
         return 0
 
     def linear(self, x: Tensor, operand: int = 0) -> Tensor:
-        return x if self.signs[operand] > 0 else -x
+        sign = self.signs[operand]
+        return x if sign == 1 else x * sign
 
     def transpose(self, g: Tensor, operand: int = 0) -> Tensor:
         return self.linear(g, operand)
@@ -41,6 +42,12 @@ class Add(AffineOperator):
     @property
     def absolute(self) -> "Add":
         return Add(tuple(1 for _ in self.signs))
+
+    def sign_parts(self) -> tuple["Add", "Add"]:
+        return (
+            Add(tuple(int(sign > 0) for sign in self.signs)),
+            Add(tuple(int(sign < 0) for sign in self.signs)),
+        )
 
     @property
     def terms(self) -> int:

@@ -67,6 +67,9 @@ class AveragePool(AffineOperator):
     def absolute(self) -> "AveragePool":
         return self
 
+    def sign_parts(self) -> tuple["AveragePool", None]:
+        return self, None
+
     @property
     def terms(self) -> int:
         return self._sums.terms + 1

@@ -76,6 +76,15 @@ class AffineOperator(AbstractOperator):
     def terms(self) -> int:
         """Largest number of products summed into one entry, of A or of its transpose."""
 
+    @abstractmethod
+    def sign_parts(self) -> tuple["AffineOperator", "AffineOperator | None"]:
+        """Operators whose weights are positive exactly where A_i and b are, and where they are
+        negative; zero elsewhere, and never negative. None for an operator of zeros."""
+
+    @cached_property
+    def _signs(self) -> tuple["AffineOperator", "AffineOperator | None"]:
+        return self.sign_parts()
+
     @cached_property
     def absolute_cached(self) -> "AffineOperator":
         return self.absolute
@@ -87,7 +96,8 @@ class AffineOperator(AbstractOperator):
         return total if self.constant is None else total + self.constant.to(total)
 
     def interval(self, *x: Interval) -> Interval:
-        """Centre and radius, with the rounding of both (Rump 1999)."""
+        """Centre and radius, with the rounding of both (Rump 1999); an end whose terms all have one
+        sign keeps it, so that what cannot be negative is not made so by rounding."""
         for operand in x:
             if not operand.is_finite():
                 raise OutOfDomain(f"{self.name}: an operand has an infinite bound")
@@ -100,7 +110,26 @@ class AffineOperator(AbstractOperator):
         radius = radius + 2 * gamma(self.terms + self.arity + 4) * reach + SMALLEST
         if not bool(torch.isfinite(center).all() and torch.isfinite(radius).all()):
             raise NumericalFailure(f"{self.name}: overflow in interval arithmetic")
-        return Interval(round_down(center - radius), round_up(center + radius))
+        lower, upper = round_down(center - radius), round_up(center + radius)
+        below, above = self._signed_terms(x)
+        return Interval(
+            torch.where(below == 0, lower.clamp(min=0.0), lower),
+            torch.where(above == 0, upper.clamp(max=0.0), upper),
+        )
+
+    def _signed_terms(self, x: tuple[Interval, ...]) -> tuple[Tensor, Tensor]:
+        """How often a term of each entry can be negative, and positive: sums of zeros and of
+        positive numbers, so 0 exactly where none can."""
+        low = [(operand.lower < 0).to(operand.lower) for operand in x]
+        high = [(operand.upper > 0).to(operand.upper) for operand in x]
+        positive, negative = self._signs
+        below = sum(positive.linear(value, operand) for operand, value in enumerate(low))
+        above = positive.evaluate(*high)
+        if negative is not None:
+            below = below + negative.evaluate(*high)
+            above = above + sum(negative.linear(value, i) for i, value in enumerate(low))
+        assert isinstance(below, Tensor)
+        return below, above
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +147,9 @@ class Activation(AbstractOperator):
 
     kinks: ClassVar[tuple[float, ...]] = ()
     """Where the derivative jumps."""
+
+    piecewise_linear: ClassVar[bool] = False
+    """Whether the derivative is constant between the kinks: a split there fixes the gate."""
 
     def output_shape(self, *shapes: Shape) -> Shape:
         return shapes[0]

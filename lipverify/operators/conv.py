@@ -1,6 +1,6 @@
 """Convolutions in one and two dimensions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -94,6 +94,21 @@ class Conv(AffineOperator):
             self.padding,
             self.dilation,
             self.groups,
+        )
+
+    def sign_parts(self) -> tuple["Conv", "Conv"]:
+        bias = self.bias
+        return (
+            replace(
+                self,
+                weight=(self.weight > 0).to(self.weight),
+                bias=None if bias is None else (bias > 0).to(bias),
+            ),
+            replace(
+                self,
+                weight=(self.weight < 0).to(self.weight),
+                bias=None if bias is None else (bias < 0).to(bias),
+            ),
         )
 
     @property

@@ -39,6 +39,13 @@ class Dense(AffineOperator):
     def absolute(self) -> "Dense":
         return Dense(self.weight.abs(), None if self.bias is None else self.bias.abs())
 
+    def sign_parts(self) -> tuple["Dense", "Dense"]:
+        bias = self.bias
+        return (
+            Dense((self.weight > 0).to(self.weight), None if bias is None else (bias > 0).to(bias)),
+            Dense((self.weight < 0).to(self.weight), None if bias is None else (bias < 0).to(bias)),
+        )
+
     @property
     def terms(self) -> int:
         return max(self.weight.shape)

@@ -52,8 +52,15 @@ def product(slope: Interval, g: Interval) -> Interval:
     )
     lower, upper = corners.amin(0), corners.amax(0)
     exact = ((slope.lower == 0) | (slope.lower == 1)) & ((slope.upper == 0) | (slope.upper == 1))
+    lower = torch.where(exact, lower, round_down(lower))
+    upper = torch.where(exact, upper, round_up(upper))
+    # Rounding does not cross 0 where the signs of both factors are known.
+    rising, falling = slope.lower >= 0, slope.upper <= 0
+    positive = (rising & (g.lower >= 0)) | (falling & (g.upper <= 0))
+    negative = (rising & (g.upper <= 0)) | (falling & (g.lower >= 0))
     return Interval(
-        torch.where(exact, lower, round_down(lower)), torch.where(exact, upper, round_up(upper))
+        torch.where(positive, lower.clamp(min=0.0), lower),
+        torch.where(negative, upper.clamp(max=0.0), upper),
     )
 
 

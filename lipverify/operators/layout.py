@@ -41,6 +41,9 @@ class Reshape(AffineOperator):
     def absolute(self) -> "Reshape":
         return self
 
+    def sign_parts(self) -> tuple["Reshape", None]:
+        return self, None
+
     @property
     def terms(self) -> int:
         return 1
@@ -75,6 +78,9 @@ class Transpose(AffineOperator):
     @property
     def absolute(self) -> "Transpose":
         return self
+
+    def sign_parts(self) -> tuple["Transpose", None]:
+        return self, None
 
     @property
     def terms(self) -> int:
@@ -116,6 +122,9 @@ class Pad(AffineOperator):
     @property
     def absolute(self) -> "Pad":
         return self
+
+    def sign_parts(self) -> tuple["Pad", None]:
+        return self, None
 
     @property
     def terms(self) -> int:

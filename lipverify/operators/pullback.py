@@ -39,6 +39,13 @@ class Pullback(AffineOperator):
     def absolute(self) -> "Pullback":
         return Pullback(self.forward.absolute_cached, self.operand, self.shape)
 
+    def sign_parts(self) -> tuple["Pullback", "Pullback | None"]:
+        positive, negative = self.forward.sign_parts()
+        return (
+            Pullback(positive, self.operand, self.shape),
+            None if negative is None else Pullback(negative, self.operand, self.shape),
+        )
+
     @property
     def terms(self) -> int:
         return self.forward.terms

@@ -16,6 +16,7 @@ from lipverify.operators.base import Activation, Relaxation
 class ReLU(Activation):
     name = "Relu"
     kinks = (0.0,)
+    piecewise_linear = True
 
     def evaluate(self, *x: Tensor) -> Tensor:
         return torch.relu(x[0])

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import final
 
+import torch
 from torch import Tensor
 
+from lipverify.numerics import DTYPE
 from lipverify.operators.base import AffineOperator, Shape
 
 
@@ -45,6 +47,19 @@ class Scale(AffineOperator):
             None if self.factor is None else self.factor.abs(),
             None if self.shift is None else self.shift.abs(),
             self.rounding,
+        )
+
+    def sign_parts(self) -> tuple["Scale", "Scale"]:
+        factor, shift = self.factor, self.shift
+        return (
+            Scale(
+                None if factor is None else (factor > 0).to(factor),
+                None if shift is None else (shift > 0).to(shift),
+            ),
+            Scale(
+                torch.zeros(1, dtype=DTYPE) if factor is None else (factor < 0).to(factor),
+                None if shift is None else (shift < 0).to(shift),
+            ),
         )
 
     @property

@@ -36,6 +36,8 @@ class NormBound:
     upper: float
     stage: str
     stop: Stop | None
+    known: JacobianBounds | None = None
+    """Everything that the stages proved of the rows."""
 
 
 def norm_upper(
@@ -58,7 +60,7 @@ def norm_upper(
     known_signs: JacobianBounds | None = None
     for name in method.stages:
         if clock.expired():
-            return NormBound(best.upper, best.stage, timeout(clock))
+            return NormBound(best.upper, best.stage, timeout(clock), known)
         stage = STAGES[name]
         try:
             known = stage(setting, query.rows, query.input_norm, known)
@@ -70,13 +72,13 @@ def norm_upper(
                 known_signs = stage(setting, signed, query.input_norm, known_signs)
                 upper = min(upper, _largest(known_signs, query.input_norm))
         except BREAKDOWNS as error:
-            return NormBound(best.upper, best.stage, Stop(Reason.NUMERICS, str(error)))
+            return NormBound(best.upper, best.stage, Stop(Reason.NUMERICS, str(error)), known)
         if upper < best.upper:
             best = NormBound(upper, name, None)
         note(name, lower, best.upper)
         if decided():
-            return best
-    return NormBound(best.upper, best.stage, TOO_LOOSE)
+            return NormBound(best.upper, best.stage, None, known)
+    return NormBound(best.upper, best.stage, TOO_LOOSE, known)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,40 +1,185 @@
 """The Lipschitz constant: an attained lower end, a proved upper end, and a verdict."""
 
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
 from lipverify import confirm
+from lipverify.bounds.jacobian import JacobianBounds
+from lipverify.bounds.preactivation import Preactivations
+from lipverify.errors import NumericalFailure
 from lipverify.evidence import Bound, Witness
 from lipverify.query import NormQuery
-from lipverify.search.job import TOO_LOOSE, Decision, Job
-from lipverify.search.ladder import norm_upper
+from lipverify.search.gate_split import GateSearch, Objective, search
+from lipverify.search.job import TOO_LOOSE, Decision, Job, Stop, timeout
+from lipverify.search.ladder import BREAKDOWNS, NormBound, norm_upper, sign_vectors
 from lipverify.verdict import Falsified, Reason, Unknown, Verdict, Verified
-from lipverify.witness import NormWitness, search_norm
+from lipverify.witness import NormWitness, prove_norm, search_norm
+
+EXACT = 1e-7
+"""Relative gap at which an interval counts as one number, where none is asked for."""
+
+SIGN_ROWS = 5
 
 
 def decide_lipschitz(job: Job, query: NormQuery) -> Decision:
     """An interval; with a threshold, whether the constant is at most that."""
-    witness = search_norm(
-        job.setting.backward,
-        job.region,
-        query,
-        job.config.witness,
-        job.config.seed,
-        job.clock.expired,
+    best = _Best(
+        search_norm(
+            job.setting.backward,
+            job.region,
+            query,
+            job.config.witness,
+            job.config.seed,
+            job.clock.expired,
+        )
     )
-    job.note("witness", witness.value, None)
-    found = norm_upper(job.setting, query, job.method, witness.value, job.clock, job.note)
-    verdict: Verdict = (found.stop or TOO_LOOSE).verdict
+    job.note("witness", best.witness.value, None)
+    found = norm_upper(job.setting, query, job.method, best.witness.value, job.clock, job.note)
+    subproblems = 1
+    if job.method.branch and found.known is not None and found.upper > best.target(query):
+        found, subproblems = _branch(job, query, found, best)
+    if not best.witness.value <= found.upper:
+        # Both ends are proved; if they cross, one proof is wrong and none may be reported.
+        raise NumericalFailure(
+            f"proved ends contradict each other: {best.witness.value!r} > {found.upper!r}"
+        )
+    return Decision(
+        _verdict(job, query, found, best.witness),
+        found.stage,
+        Bound(best.witness.value, found.upper),
+        Witness(tuple(best.witness.point.tolist()), best.witness.output),
+        subproblems,
+    )
+
+
+@dataclass(eq=False)
+class _Best:
+    """The incumbent; it only rises."""
+
+    witness: NormWitness
+
+    def target(self, query: NormQuery) -> float:
+        """Subproblems at or below this need no more work."""
+        if query.threshold is not None:
+            if self.witness.value > query.threshold:
+                return float("inf")
+            return query.threshold
+        gap = EXACT if query.gap is None else max(query.gap, EXACT)
+        return self.witness.value * (1 + gap)
+
+
+def _branch(job: Job, query: NormQuery, root: NormBound, best: _Best) -> tuple[NormBound, int]:
+    """Quadratic dual and branch and bound over gates, for objectives that it can express."""
+    assert root.known is not None
+    plan = _plan(query, root.known, best.target(query))
+    if plan is None:
+        return root, 1
+    preactivations = _preactivations(job)
+    task = GateSearch(job.setting, plan.rows, plan.objectives, query.input_norm)
+    roots = [task.root(index, preactivations, upper) for index, upper in enumerate(plan.uppers)]
+
+    def visit(point: Tensor) -> None:
+        witness = prove_norm(job.setting.backward, query, point)
+        if witness.value > best.witness.value:
+            best.witness = witness
+
+    def note(upper: float, count: int) -> None:
+        upper = min(root.upper, max(upper, plan.rest))
+        job.note("branch and bound", best.witness.value, upper, count)
+
+    try:
+        outcome = search(
+            task,
+            roots,
+            lambda: max(best.target(query), plan.rest),
+            job.clock,
+            job.config.max_subproblems,
+            note,
+            visit,
+        )
+    except BREAKDOWNS as error:
+        return NormBound(root.upper, root.stage, Stop(Reason.NUMERICS, str(error)), root.known), 1
+    upper = min(root.upper, max(outcome.upper, plan.rest, 0.0))
+    stop = None
+    if upper > best.target(query):
+        if job.clock.expired():
+            stop = timeout(job.clock)
+        elif outcome.open:
+            limit = job.config.max_subproblems
+            stop = Stop(Reason.SUBPROBLEMS, f"stopped after {outcome.subproblems} of {limit}")
+        else:
+            stop = TOO_LOOSE
+    stage = "quadratic" if outcome.subproblems <= 1 else "branch and bound"
+    stage = stage if upper < root.upper else root.stage
+    return NormBound(upper, stage, stop, root.known), outcome.subproblems
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """Objectives with their root uppers; `rest` is proved for all that is left out."""
+
+    rows: Tensor
+    objectives: tuple[Objective, ...]
+    uppers: tuple[float, ...]
+    rest: float
+
+
+def _plan(query: NormQuery, known: JacobianBounds, target: float) -> _Plan | None:
+    """What the search has to bound; None where the norm is no maximum of its objectives.
+
+    The largest row norm (output norm inf, or one row), over sign vectors c of few rows (output
+    norm 1), and for input norm 1 the largest entry.
+    """
+    rows = query.rows
+    by_rows = len(rows) == 1 or query.output_norm.name == "inf"
+    if query.input_norm.name == "1":
+        return _entries(rows, known, target) if by_rows else None
+    if by_rows:
+        uppers = known.row_norm(query.input_norm.dual) * (1 + 1e-12)
+    elif query.output_norm.name == "1" and len(rows) <= SIGN_ROWS:
+        rows = sign_vectors(len(rows)) @ rows
+        uppers = torch.full((len(rows),), float("inf"), dtype=rows.dtype)
+    else:
+        return None
+    wanted = (uppers > target).nonzero().flatten().tolist()
+    rest = uppers[uppers <= target]
+    return _Plan(
+        rows,
+        tuple(Objective(row) for row in wanted),
+        tuple(float(uppers[row]) for row in wanted),
+        float(rest.max()) if rest.numel() else 0.0,
+    )
+
+
+def _entries(rows: Tensor, known: JacobianBounds, target: float) -> _Plan:
+    objectives, uppers = [], []
+    magnitude = known.elements.magnitude
+    for row, column in (magnitude > target).nonzero().tolist():
+        for sign, end in ((1.0, known.elements.upper), (-1.0, -known.elements.lower)):
+            if float(end[row, column]) > target:
+                direction = torch.zeros(magnitude.shape[1], dtype=torch.float64)
+                direction[column] = sign
+                objectives.append(Objective(row, direction))
+                uppers.append(float(end[row, column]))
+    rest = magnitude[magnitude <= target]
+    return _Plan(rows, tuple(objectives), tuple(uppers), float(rest.max()) if rest.numel() else 0.0)
+
+
+def _preactivations(job: Job) -> Preactivations:
+    return job.setting.alpha_preactivations
+
+
+def _verdict(job: Job, query: NormQuery, found: NormBound, witness: NormWitness) -> Verdict:
     if query.threshold is None:
         if found.upper < float("inf"):
-            verdict = Verified()
+            return Verified()
     elif found.upper <= query.threshold:
-        verdict = Verified()
+        return Verified()
     elif witness.value > query.threshold:
-        verdict = _falsified(job, query, witness)
-    return Decision(
-        verdict,
-        found.stage,
-        Bound(witness.value, found.upper),
-        Witness(tuple(witness.point.tolist()), witness.output),
-    )
+        return _falsified(job, query, witness)
+    return (found.stop or TOO_LOOSE).verdict
 
 
 def _falsified(job: Job, query: NormQuery, witness: NormWitness) -> Verdict:

@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 
+import torch
+
 from lipverify import confirm
 from lipverify.bounds.methods import Method
 from lipverify.evidence import Bound, FeatureResult
+from lipverify.norms import norm_named
 from lipverify.query import SlopeQuery
-from lipverify.search.job import TOO_LOOSE, Decision, Job
-from lipverify.search.ladder import SlopeBounds, slope_bounds
+from lipverify.search.gate_split import GateSearch, Objective, search
+from lipverify.search.job import TOO_LOOSE, Decision, Job, Stop, timeout
+from lipverify.search.ladder import BREAKDOWNS, SlopeBounds, slope_bounds
 from lipverify.verdict import Counterexample, Falsified, Reason, Unknown, Verdict, Verified
 from lipverify.witness import search_slope
 
@@ -24,10 +28,55 @@ def decide_monotonicity(job: Job, query: SlopeQuery) -> Decision:
     rest = [which for which in _undecided(query, found) if which not in pairs]
     if rest and len(job.method.stages) > 1:
         found = _bounds(job, query, job.method)
+    subproblems, stage = 1, found.stage
+    if job.method.branch:
+        rest = [which for which in _undecided(query, found) if which not in pairs]
+        for which in rest:
+            found, count = _branch(job, query, which, found)
+            subproblems += count - 1
+            stage = "branch and bound" if count > 1 else stage
     features = tuple(
         _feature(job, query, which, found, pairs) for which in range(len(query.indices))
     )
-    return Decision(_together(features), found.stage, features=features)
+    return Decision(_together(features), stage, subproblems=subproblems, features=features)
+
+
+def _branch(
+    job: Job, query: SlopeQuery, which: int, found: SlopeBounds
+) -> tuple[SlopeBounds, int]:
+    """The bounds with derivative `which` bounded by search on the side that is asked about."""
+    if job.clock.expired():
+        return replace(found, stop=timeout(job.clock)), 1
+    index, sign = query.indices[which], float(query.signs[which])
+    direction = torch.zeros(job.region.size, dtype=torch.float64)
+    direction[index] = sign
+    task = GateSearch(job.setting, query.row, (Objective(0, direction),), norm_named("1"))
+    root = task.root(0, job.setting.alpha_preactivations, _worst(query, which, found))
+
+    def note(upper: float, count: int) -> None:
+        job.note(f"branch and bound: {job.features[index]}", None, sign * upper, count)
+
+    try:
+        outcome = search(
+            task,
+            [root],
+            lambda: query.threshold,
+            job.clock,
+            job.config.max_subproblems,
+            note,
+        )
+    except BREAKDOWNS as error:
+        return replace(found, stop=Stop(Reason.NUMERICS, str(error))), 1
+    lower, upper = found.lower.clone(), found.upper.clone()
+    best = torch.tensor(outcome.upper, dtype=torch.float64)
+    if sign > 0:
+        upper[which] = torch.minimum(upper[which], torch.maximum(best, lower[which]))
+    else:
+        lower[which] = torch.maximum(lower[which], torch.minimum(-best, upper[which]))
+    stop = found.stop
+    if not outcome.upper <= query.threshold:
+        stop = timeout(job.clock) if job.clock.expired() else TOO_LOOSE
+    return SlopeBounds(lower, upper, found.stage, stop), outcome.subproblems
 
 
 def _bounds(job: Job, query: SlopeQuery, method: Method) -> SlopeBounds:

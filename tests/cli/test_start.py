@@ -61,7 +61,7 @@ def test_command_help(command: str, cli: Cli) -> None:
         ("verify", "x", "--jobs", "two"),
         ("verify", "x", "--max-subproblems", "0"),
         ("verify", "x", "--threads", "0"),
-        ("verify", "x", "--timeout", "0"),
+        ("verify", "x", "--timeout", "-1"),
         ("verify", "x", "--timeout", "nan"),
         ("verify", "x", "--memory", "-1"),
         ("lipschitz", "net.onnx"),

@@ -84,6 +84,12 @@ def _external() -> onnx.ModelProto:
     return made
 
 
+def _unknown_type() -> onnx.ModelProto:
+    made = model([node("Gemm", "x w")], [N, 4], W)
+    made.graph.initializer[0].data_type = 115
+    return made
+
+
 def _no_batch_norm_channels() -> onnx.ModelProto:
     weights = {key: abs(numbers(4)) for key in ("s", "b", "m", "v")}
     return model([node("BatchNormalization", "x s b m v")], [N, 5], weights)
@@ -110,6 +116,31 @@ BAD_NETWORKS: dict[str, tuple[Callable[[], onnx.ModelProto], Sequence[str]]] = {
         ["has type int64; expected float or double"],
     ),
     "external": (_external, ["initialiser 'w' is stored in another file"]),
+    "onnxruntime": (
+        lambda: _one(
+            "Conv",
+            "x k",
+            (N, 1, 5),
+            3,
+            {"k": numbers(1, 1, 2)},
+            auto_pad="SAME_UPPER",
+            dilations=[2],
+        ),
+        ["onnxruntime cannot run it on shape [1, 1, 5]"],
+    ),
+    "unknown-type": (_unknown_type, ["initialiser 'w' cannot be read"]),
+    "too-large": (
+        lambda: model([node("Relu", "x")], [1, 2**25]),
+        ["a tensor of shape [1, 33554432] has more than 16777216 entries"],
+    ),
+    "no-order": (
+        lambda: model([node("Transpose", "x", perm=[0, 1, 1])], [1, 2, 2], output_rank=3),
+        ["Transpose at node 'Transpose:y': "],
+    ),
+    "shapes": (
+        lambda: model([node("MatMul", "x w")], [N, 5], W),
+        ["MatMul at node 'MatMul:y': shapes do not fit"],
+    ),
     "old-opset": (_old_opset, ["opset 6; 7 or newer is needed"]),
     "channels": (_no_batch_norm_channels, ["BatchNormalization"]),
     "constant-output": (

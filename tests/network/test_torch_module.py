@@ -55,38 +55,51 @@ Case = tuple[Callable[[], nn.Module], tuple[int, ...]]
 
 MODULES: dict[str, Case] = {
     "linear": (lambda: nn.Linear(4, 3), VECTOR),
-    "linear-no-bias": (lambda: nn.Linear(4, 3, bias=False), VECTOR),
-    "linear-on-images": (lambda: nn.Linear(5, 3), IMAGE),
-    "relu": (lambda: nn.ReLU(), VECTOR),
-    "leaky-relu": (lambda: nn.LeakyReLU(0.2), VECTOR),
-    "tanh": (lambda: nn.Tanh(), VECTOR),
-    "sigmoid": (lambda: nn.Sigmoid(), VECTOR),
-    "flatten": (lambda: nn.Flatten(), IMAGE),
-    "unflatten": (lambda: nn.Unflatten(1, (2, 2)), VECTOR),
-    "dropout": (lambda: nn.Dropout(0.9), VECTOR),
-    "identity": (lambda: nn.Sequential(nn.Identity(), nn.Tanh()), VECTOR),
+    "linear-on-images": (lambda: nn.Linear(5, 3, bias=False), IMAGE),
+    "activations": (
+        lambda: nn.Sequential(
+            nn.Linear(4, 3),
+            nn.ReLU(),
+            nn.Linear(3, 5, bias=False),
+            nn.Identity(),
+            nn.LeakyReLU(0.2),
+            nn.Dropout(0.9),
+            nn.Tanh(),
+            nn.Sigmoid(),
+        ),
+        VECTOR,
+    ),
+    "shapes": (lambda: nn.Sequential(nn.Flatten(), nn.Unflatten(1, (15, 4))), IMAGE),
     "batch-norm-1d": (lambda: _with_statistics(nn.BatchNorm1d(4)), VECTOR),
-    "batch-norm-2d": (lambda: _with_statistics(nn.BatchNorm2d(2)), IMAGE),
     "batch-norm-plain": (lambda: _with_statistics(nn.BatchNorm1d(2, affine=False)), SIGNAL),
-    "conv-1d": (lambda: nn.Conv1d(2, 3, 4, stride=2, padding=1), SIGNAL),
+    "signal": (
+        lambda: nn.Sequential(
+            nn.Conv1d(2, 3, 4, stride=2, padding=1), nn.AvgPool1d(3, 1, padding=1)
+        ),
+        SIGNAL,
+    ),
     "conv-1d-same": (lambda: nn.Conv1d(2, 3, 4, padding="same", dilation=2), SIGNAL),
     "conv-2d": (lambda: nn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 0)), IMAGE),
     "conv-2d-dilated": (lambda: nn.Conv2d(2, 3, 2, dilation=(2, 3), bias=False), IMAGE),
     "conv-2d-groups": (lambda: nn.Conv2d(2, 4, 3, groups=2, padding="valid"), IMAGE),
     "conv-2d-same": (lambda: nn.Conv2d(2, 3, (2, 3), padding="same"), IMAGE),
-    "pool-1d": (lambda: nn.AvgPool1d(3, padding=1), SIGNAL),
-    "pool-2d": (lambda: nn.AvgPool2d((3, 2), stride=(2, 1), padding=1), IMAGE),
-    "pool-2d-not-counting": (
-        lambda: nn.AvgPool2d(3, 1, padding=1, count_include_pad=False),
+    "pool-2d": (
+        lambda: nn.Sequential(
+            nn.AvgPool2d((3, 2), stride=(2, 1), padding=1),
+            nn.AvgPool2d(3, 1, padding=1, count_include_pad=False),
+        ),
         IMAGE,
     ),
     "zero-pad": (lambda: nn.ZeroPad2d((1, 0, 2, 3)), IMAGE),
-    "weight-norm": (lambda: nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)), VECTOR),
-    "spectral-norm": (
-        lambda: nn.utils.parametrizations.spectral_norm(nn.Conv2d(2, 3, 3)),
+    "parametrised": (
+        lambda: nn.Sequential(
+            nn.utils.parametrizations.spectral_norm(nn.Conv2d(2, 3, 3)),
+            nn.Flatten(),
+            nn.utils.parametrizations.weight_norm(nn.Linear(36, 4)),
+            nn.utils.parametrizations.orthogonal(nn.Linear(4, 4)),
+        ),
         IMAGE,
     ),
-    "orthogonal": (lambda: nn.utils.parametrizations.orthogonal(nn.Linear(4, 4)), VECTOR),
     "in-place": (
         lambda: nn.Sequential(nn.Linear(4, 5), nn.ReLU(inplace=True), nn.Linear(5, 2)),
         VECTOR,
@@ -107,39 +120,52 @@ MODULES: dict[str, Case] = {
 }
 
 CALLS: dict[str, tuple[Callable[[Calls, Tensor], Tensor], tuple[int, ...]]] = {
-    "functions": (lambda m, x: torch.tanh(functional.relu(m.linear(x))).sigmoid(), VECTOR),
+    "functions": (
+        lambda m, x: functional.leaky_relu(
+            torch.tanh(functional.relu(m.linear(x))) - 0.5
+        ).sigmoid(),
+        VECTOR,
+    ),
     "functional-linear": (lambda m, x: functional.linear(x, m.w.T, m.b[:3]), VECTOR),
-    "leaky": (lambda m, x: functional.leaky_relu(m.linear(x), 0.3), VECTOR),
-    "matmul": (lambda m, x: x @ m.w + 1.0, VECTOR),
-    "matmul-left": (lambda m, x: (m.w.T @ x.unsqueeze(2)).squeeze(2), VECTOR),
-    "addmm": (lambda m, x: torch.addmm(m.b[:3], x, m.w), VECTOR),
-    "bmm": (lambda m, x: torch.bmm(m.w.T[None], x.unsqueeze(2)).squeeze(2), VECTOR),
+    "products": (
+        lambda m, x: (x @ m.w + 1.0) @ m.w.T + torch.mm(torch.addmm(m.b[:3], x, m.w), m.w.T),
+        VECTOR,
+    ),
+    "products-left": (
+        lambda m, x: (
+            (m.w.T @ x.unsqueeze(2)).relu() - torch.bmm(m.w.T[None], x.unsqueeze(2))
+        ).squeeze(2),
+        VECTOR,
+    ),
     "convolution": (
         lambda m, x: torch.convolution(
             x, m.w.reshape(3, 2, 2, 1), None, [2, 1], [1, 0], [1, 1], False, [0, 0], 1
         ),
         IMAGE,
     ),
-    "mm": (lambda m, x: torch.mm(x, m.w), VECTOR),
     "arithmetic": (lambda m, x: (2 - (x * m.b - 1) / 3.0) * 2 + m.b, VECTOR),
-    "reversed": (lambda m, x: m.b - x, VECTOR),
-    "negative": (lambda m, x: -m.linear(x), VECTOR),
-    "alpha": (lambda m, x: torch.sub(x, m.b, alpha=0.3), VECTOR),
+    "arithmetic-2": (lambda m, x: m.b - (-torch.sub(x, m.b, alpha=0.3)), VECTOR),
     "residual": (lambda m, x: x + m.second(torch.relu(m.linear(x))) - m.linear(x), VECTOR),
     "in-place-residual": (lambda m, x: (lambda h: h + torch.relu_(h))(m.linear(x)), VECTOR),
     "augmented": (lambda m, x: m.linear(x).add_(1.0).mul_(m.b).div_(2), VECTOR),
-    "view": (lambda m, x: m.linear(x).view(x.size(0), 2, 2).reshape(-1, 4), VECTOR),
-    "flatten": (lambda m, x: torch.flatten(x, 1).tanh(), IMAGE),
-    "permute": (lambda m, x: x.permute(0, 2, 3, 1).relu().transpose(1, 2).contiguous(), IMAGE),
-    "transpose": (lambda m, x: x.transpose(-1, -2).flatten(1), IMAGE),
-    "squeeze": (lambda m, x: x.unsqueeze(1).tanh().squeeze(1), VECTOR),
-    "drop-off": (lambda m, x: functional.dropout(x, 0.5, m.training) * 2, VECTOR),
-    "to": (lambda m, x: m.linear(x).to(torch.float64).float().detach().clone(), VECTOR),
+    "shapes": (
+        lambda m, x: (
+            m.linear(x.unsqueeze(1).tanh().squeeze(1)).view(x.size(0), 2, 2).reshape(-1, 4)
+        ),
+        VECTOR,
+    ),
+    "permute": (
+        lambda m, x: x.permute(0, 2, 3, 1).relu().transpose(1, -1).contiguous().flatten(1),
+        IMAGE,
+    ),
+    "copies": (
+        lambda m, x: functional.dropout(x, 0.5, m.training).double().float().detach().clone() * 2,
+        VECTOR,
+    ),
     "one-sample-conv": (
         lambda m, x: functional.conv2d(x.squeeze(0), m.w.reshape(3, 2, 2, 1)),
         IMAGE,
     ),
-    "batch-of-one": (lambda m, x: m.linear(x.reshape(1, -1)), VECTOR),
     "shape-dependent": (lambda m, x: x / len(x) if x.shape[1] == 4 else x, VECTOR),
     "unused": (lambda m, x: (torch.softmax(x, 1), m.linear(x))[1], VECTOR),
     "twice": (lambda m, x: m.linear(torch.relu(m.linear(x))), VECTOR),
@@ -156,21 +182,17 @@ CASES: dict[str, Case] = MODULES | {
 
 
 COMPOSITE = (
+    "activations",
     "batch-norm-plain",
     "cnn",
     "conv-1d-same",
-    "dropout",
-    "flatten",
-    "pool-1d",
-    "unflatten",
+    "shapes",
+    "signal",
     "zero-pad",
-    "call-arithmetic",
-    "call-matmul-left",
+    "call-copies",
     "call-permute",
-    "call-squeeze",
-    "call-to",
-    "call-transpose",
-    "call-view",
+    "call-products-left",
+    "call-shapes",
 )
 """Cases with calls that torch breaks up into others before we see them."""
 

@@ -174,13 +174,10 @@ class Builder:
         )
 
     def activate(self, source: str, kind: str, slope: float = 0.25) -> str:
+        # By `where`, so that torch's derivative at a kink is the one from the right, as ours.
         operators = {
-            "relu": (ReLU(), torch.relu, (0.0, 1.0)),
-            "leaky": (
-                LeakyReLU(slope),
-                lambda x: functional.leaky_relu(x, slope),
-                (slope, 1.0),
-            ),
+            "relu": (ReLU(), lambda x: torch.where(x >= 0, x, 0.0 * x), (0.0, 1.0)),
+            "leaky": (LeakyReLU(slope), lambda x: torch.where(x >= 0, x, slope * x), (slope, 1.0)),
             "tanh": (Tanh(), torch.tanh, None),
             "sigmoid": (Sigmoid(), torch.sigmoid, None),
         }
@@ -384,7 +381,7 @@ PIECEWISE: tuple[Tiny, ...] = (
     dense((3, 4, 3, 2), 1),
     dense((2, 3, 3, 3, 2), 2, "leaky"),
     dense((1, 4, 3, 1), 3, name="one-input"),
-    dense((2, 1, 1, 1), 6, name="width-one"),
+    dense((2, 1, 1, 1), 7, name="width-one"),
     dense((2, 4, 3, 2), 5, bias=False),
     zero_rows(1),
     duplicated(2),

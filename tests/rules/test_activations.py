@@ -22,7 +22,12 @@ SOUND = [
 ]
 """Claims about points of an interval."""
 
-WHOLE = [claims.gate_is_whole_at_kinks, claims.relaxation_touches, claims.slopes_are_in_the_gate]
+WHOLE = [
+    claims.gate_is_whole_at_kinks,
+    claims.one_side_fixes_the_gate,
+    claims.relaxation_touches,
+    claims.slopes_are_in_the_gate,
+]
 """Claims about an interval."""
 
 

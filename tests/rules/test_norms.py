@@ -42,6 +42,13 @@ def test_duality(norm, checks: Checks) -> None:
     checks.count(claims.dual_of_dual(norm))
 
 
+@each
+def test_nan_stays_visible(norm) -> None:
+    """A norm of NaN is NaN, so that no comparison with it holds."""
+    for other in (0.0, 1.0, torch.inf):
+        assert bool(norm.of(torch.tensor([other, torch.nan], dtype=DTYPE)).isnan())
+
+
 @each_pair
 @given(random=strategies.generators, rows=sizes, columns=sizes)
 def test_uncertain_matrices(p, q, random, rows, columns, checks: Checks) -> None:
@@ -56,6 +63,14 @@ def test_certain_matrices(p, q, random, rows, columns, checks: Checks) -> None:
     checks.count(operator_claims.bounds_hold(point, p, q, random))
     checks.count(operator_claims.bounds_are_tight(point.lower, p, q))
     checks.count(operator_claims.rows_bound_the_norm(point.lower, p, q))
+
+
+@each_pair
+@given(random=strategies.generators, rows=sizes, columns=sizes)
+def test_batches(p, q, random, rows, columns, checks: Checks) -> None:
+    several = [operator_claims.matrices(rows, columns, random) for _ in range(3)]
+    several.append(Interval(several[0].lower, torch.full_like(several[0].upper, torch.inf)))
+    checks.count(operator_claims.batch_is_as_one(several, p, q))
 
 
 @each_pair

@@ -117,6 +117,11 @@ class TestBallRegion:
         with pytest.raises(EmptyRegion):
             ball_region(numbers(0.0, 0.0), numbers(1.0, 0.0), norm, clip)
 
+    def test_empty_by_less_than_the_tolerance(self, norm) -> None:
+        clip = (numbers(1.0 + 5e-13, -1.0), numbers(2.0, 1.0))
+        with pytest.raises(EmptyRegion):
+            ball_region(numbers(0.0, 0.0), numbers(1.0, 1.0), norm, clip)
+
     def test_empty_at_a_corner(self, norm) -> None:
         """The clip meets the ball's bounding box, but only the ball of the infinity norm itself."""
         clip = (numbers(0.8, 0.8), numbers(2.0, 2.0))

@@ -10,9 +10,10 @@ from torch import Tensor
 from lipverify.bounds.lirpa.module import JacobianModule
 from lipverify.bounds.propagation import GateRelaxation
 from lipverify.errors import NumericalFailure
-from lipverify.graph import BackwardGraph
+from lipverify.graph import BackwardGraph, Node
 from lipverify.interval import Interval
 from lipverify.numerics import float64_default
+from lipverify.operators import ReLU
 from lipverify.region import AbstractRegion
 
 
@@ -46,7 +47,9 @@ class LirpaEngine:
         below = forward.ancestors(target)
         bounded = [node for node in forward.activations if node.name in below]
         intervals = {node.inputs[0]: preactivations[node.inputs[0]] for node in bounded}
-        iterations = self._iterations if bounded else 0
+        # Only slopes of unstable ReLUs can be optimised; without any, 0.3's optimiser fails.
+        free = any(_is_unstable_relu(node, preactivations) for node in bounded)
+        iterations = self._iterations if free else 0
         with _translated(target):
             return self._module.upper(
                 target,
@@ -75,6 +78,12 @@ class LirpaEngine:
                 intervals[gate.inputs[1]] = adjoints[gate.name]
         with _translated(target):
             return self._module.upper(target, objective, self._region, rows, intervals)
+
+
+def _is_unstable_relu(node: Node, preactivations: Mapping[str, Interval]) -> bool:
+    bounds = preactivations[node.inputs[0]]
+    unstable = (bounds.lower < 0) & (bounds.upper > 0)
+    return isinstance(node.operator, ReLU) and bool(unstable.any())
 
 
 @contextmanager

@@ -95,6 +95,27 @@ def gate_is_whole_at_kinks(instance: ActivationInstance, x: Interval) -> int:
     return count
 
 
+def one_side_fixes_the_gate(instance: ActivationInstance, x: Interval) -> int:
+    """Between kinks, a piecewise linear activation is one line: one slope, and no gap."""
+    away = torch.ones_like(x.lower, dtype=torch.bool)
+    for kink in instance.operator.kinks:
+        away &= (x.upper < kink) | (kink < x.lower)
+    gate = instance.operator.gate(Interval(x.lower[away], x.upper[away]))
+    fixed = gate.lower == gate.upper
+    if not instance.operator.piecewise_linear:
+        wide = (x.upper - x.lower)[away] >= 1.0
+        near = x.magnitude[away] <= 10.0
+        assert not bool(fixed[wide & near].any()), f"{instance}: the derivative is not constant"
+        return len(fixed)
+    assert bool(fixed.all()), f"{instance}: an open gate between kinks"
+    relaxation = instance.operator.relax(Interval(x.lower[away], x.upper[away]))
+    for slope in (relaxation.lower_slope, relaxation.upper_slope):
+        assert torch.equal(slope, gate.lower), f"{instance}: another slope between kinks"
+    for intercept in (relaxation.lower_intercept, relaxation.upper_intercept):
+        assert not bool(intercept.any()), f"{instance}: a gap between kinks"
+    return 5 * len(fixed)
+
+
 def gate_is_tight_at_points(instance: ActivationInstance, x: Tensor) -> int:
     """Away from kinks, the gate of a point is its derivative, up to the declared rounding."""
     smooth = torch.ones_like(x, dtype=torch.bool)

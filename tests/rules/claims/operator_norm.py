@@ -133,6 +133,23 @@ def bounds_are_tight(matrix: Tensor, p: AbstractNorm, q: AbstractNorm) -> int:
     return 1
 
 
+def batch_is_as_one(jacobians: list[Interval], p: AbstractNorm, q: AbstractNorm) -> int:
+    """uppers of several intervals of matrices are the upper bounds of each."""
+    together = Interval(
+        torch.stack([jacobian.lower for jacobian in jacobians]),
+        torch.stack([jacobian.upper for jacobian in jacobians]),
+    )
+    highs = operator_norm.uppers(together, p, q).tolist()
+    for jacobian, high in zip(jacobians, highs, strict=True):
+        alone = operator_norm.upper(jacobian, p, q)
+        # The spectral norms of a batch may be summed in another order.
+        assert high == alone or abs(high - alone) <= TIGHT * alone, f"{p.name}->{q.name}: {high}"
+        if high < torch.inf:
+            corner = exact.rows(jacobian.upper)
+            assert is_above(high, corner, p.name, q.name), f"{p.name}->{q.name}: {high}"
+    return 2 * len(jacobians)
+
+
 def rows_bound_the_norm(matrix: Tensor, p: AbstractNorm, q: AbstractNorm) -> int:
     """from_rows of the rows' dual norms is above the operator norm."""
     rows = torch.nextafter(p.dual.of(matrix), torch.tensor(torch.inf, dtype=DTYPE))

@@ -1,0 +1,143 @@
+"""The open gates of one row c J, and everything else as affine functions of their outputs.
+
+Gates whose slope is one number are linear maps; eliminating them leaves the outputs u of the open
+gates: the adjoint that gate i multiplies is a_i . [1; u], and the row is G [1; u] (DESIGN 4.4).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem
+from lipverify.graph import BackwardGraph
+from lipverify.interval import Interval
+from lipverify.numerics import gamma
+from lipverify.operators import AffineOperator
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenGates:
+    """One row with m open gates and n inputs.
+
+    alpha, beta [m]: slopes; adjoint [m, 1 + m] and jacobian [n, 1 + m]: coefficients in [1; u],
+    with `*_reach` above the sum of the magnitudes of the paths behind each coefficient;
+    adjoint_lower/upper [m] and element_lower/upper [n]: proved intervals. `rounding` times reach
+    bounds the error of a coefficient. `names` [m] says which gate: (gate node, flat index).
+    """
+
+    alpha: Array
+    beta: Array
+    adjoint: Array
+    adjoint_reach: Array
+    adjoint_lower: Array
+    adjoint_upper: Array
+    jacobian: Array
+    jacobian_reach: Array
+    element_lower: Array
+    element_upper: Array
+    rounding: float
+    names: tuple[tuple[str, int], ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.alpha)
+
+
+def open_gates(problem: JacobianProblem, known: JacobianBounds, row: int) -> OpenGates:
+    """The open gates of row `row`; `known` holds intervals of its adjoints and elements."""
+    assert known.adjoints is not None
+    backward = problem.backward
+    slopes: dict[str, Interval] = {}
+    places: dict[str, tuple[int, Tensor]] = {}
+    count = 0
+    for gate in backward.gates:
+        slope = problem.slopes[gate.name]
+        index = (slope.lower < slope.upper).flatten().nonzero().flatten()
+        slopes[gate.name], places[gate.name] = slope, (count, index)
+        count += index.numel()
+
+    seed = problem.seed[row : row + 1]
+    values = _walk(backward, seed, slopes, places, count, absolute=False)
+    reach = _walk(backward, seed.abs(), slopes, places, count, absolute=True)
+    alpha, beta, names, rows, rows_reach, lower, upper = [], [], [], [], [], [], []
+    for gate in backward.gates:
+        slope, (_, index) = slopes[gate.name], places[gate.name]
+        if not index.numel():
+            continue
+        alpha.append(slope.lower.flatten()[index])
+        beta.append(slope.upper.flatten()[index])
+        rows.append(values[gate.inputs[1]].flatten(1)[:, index].T)
+        rows_reach.append(reach[gate.inputs[1]].flatten(1)[:, index].T)
+        interval = known.adjoints[gate.name]
+        lower.append(interval.lower[row].flatten()[index])
+        upper.append(interval.upper[row].flatten()[index])
+        names.extend((gate.name, int(place)) for place in index)
+    return OpenGates(
+        _join(alpha, 0),
+        _join(beta, 0),
+        _join(rows, 1 + count),
+        _join(rows_reach, 1 + count),
+        _join(lower, 0),
+        _join(upper, 0),
+        values[backward.jacobian].flatten(1).T.numpy(),
+        reach[backward.jacobian].flatten(1).T.numpy(),
+        known.elements.lower[row].numpy(),
+        known.elements.upper[row].numpy(),
+        4 * gamma(_operations(backward)),
+        tuple(names),
+    )
+
+
+def _walk(
+    backward: BackwardGraph,
+    seed: Tensor,
+    slopes: dict[str, Interval],
+    places: dict[str, tuple[int, Tensor]],
+    count: int,
+    *,
+    absolute: bool,
+) -> dict[str, Tensor]:
+    """Coefficients in [1; u] of every node, [1 + m, *shape]; sums of magnitudes if `absolute`."""
+    zeros = torch.zeros(count, *seed.shape[1:], dtype=seed.dtype)
+    values: dict[str, Tensor] = {BackwardGraph.SEED: torch.cat([seed, zeros])}
+    for node in backward:
+        operator = node.operator
+        if operator is None:
+            continue
+        if isinstance(operator, AffineOperator):
+            map_ = operator.absolute_cached if absolute else operator
+            total = map_.linear(values[node.inputs[0]], 0)
+            for operand, name in enumerate(node.inputs[1:], start=1):
+                total = total + map_.linear(values[name], operand)
+            values[node.name] = total
+        else:
+            slope, (offset, index) = slopes[node.name], places[node.name]
+            fixed = slope.magnitude if absolute else slope.lower
+            out = (fixed * values[node.inputs[1]]).flatten(1).clone()
+            out[:, index] = 0.0
+            out[1 + offset + torch.arange(index.numel()), index] = 1.0
+            values[node.name] = out.reshape(1 + count, *node.shape)
+    return values
+
+
+def _join(parts: list[Tensor], columns: int) -> Array:
+    if parts:
+        return torch.cat(parts).numpy()
+    return np.zeros((0, columns)) if columns else np.zeros(0)
+
+
+def _operations(backward: BackwardGraph) -> int:
+    """Float operations along the longest path."""
+    depth = {BackwardGraph.SEED: 1}
+    for node in backward:
+        if node.operator is None:
+            continue
+        terms = node.operator.terms + 2 if isinstance(node.operator, AffineOperator) else 2
+        operands = node.inputs if isinstance(node.operator, AffineOperator) else node.inputs[1:]
+        depth[node.name] = terms + max(depth[name] for name in operands)
+    return depth[backward.jacobian]

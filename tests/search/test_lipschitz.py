@@ -1,0 +1,158 @@
+"""Lipschitz intervals and thresholds against all linear regions."""
+
+from functools import cache
+
+import pytest
+import torch
+
+from lipverify.bounds.methods import METHODS
+from lipverify.numerics import DTYPE
+from lipverify.region import AbstractRegion
+from lipverify.verdict import Falsified, Reason, Unknown, Verified
+from tests.bounds import cases
+from tests.oracles import autodiff, boxes, networks
+from tests.oracles import operator_norm as judge
+from tests.oracles.networks import LARGER, PIECEWISE, Tiny
+from tests.oracles.operator_norm import PAIRS
+from tests.oracles.regions import Regions
+from tests.search.questions import ask, check_counterexample, check_norm, lipschitz
+
+PLAIN = [name for name, method in METHODS.items() if not method.branch]
+
+
+@cache
+def regions_of(tiny: Tiny) -> Regions:
+    return Regions(tiny, boxes.offset(tiny.inputs))
+
+
+@pytest.mark.parametrize("method", PLAIN)
+@pytest.mark.parametrize("tiny", PIECEWISE, ids=str)
+def test_the_interval_holds_the_exact_constant(tiny: Tiny, method: str) -> None:
+    regions = regions_of(tiny)
+    result = ask(tiny, regions.box, lipschitz(tiny), method=method)
+    assert isinstance(result.verdict, Verified), "without a threshold, an interval is an answer"
+    check_norm(result, regions.norm("inf", "inf"), None)
+
+
+@pytest.mark.parametrize(("input_norm", "output_norm"), PAIRS)
+@pytest.mark.parametrize("tiny", PIECEWISE[:12], ids=str)
+def test_all_nine_pairs_of_norms(tiny: Tiny, input_norm: str, output_norm: str) -> None:
+    regions = regions_of(tiny)
+    exact = regions.norm(input_norm, output_norm)
+    result = ask(tiny, regions.box, lipschitz(tiny, input_norm, output_norm), method="auto")
+    check_norm(result, exact, None)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.999, 1.001, 1.5])
+@pytest.mark.parametrize("method", ["interval", "linear", "auto"])
+@pytest.mark.parametrize("tiny", PIECEWISE[:12], ids=str)
+def test_thresholds_are_never_decided_wrongly(tiny: Tiny, method: str, share: float) -> None:
+    regions = regions_of(tiny)
+    exact = regions.norm("inf", "inf")
+    at_most = share * exact
+    result = ask(tiny, regions.box, lipschitz(tiny, at_most=at_most), method=method)
+    check_norm(result, exact, at_most)
+    if isinstance(result.verdict, Falsified):
+        check_counterexample(result, regions.box, tiny)
+
+
+@pytest.mark.parametrize(("input_norm", "output_norm"), PAIRS)
+def test_thresholds_for_all_pairs(input_norm: str, output_norm: str) -> None:
+    for tiny in (PIECEWISE[0], PIECEWISE[9]):
+        regions = regions_of(tiny)
+        exact = regions.norm(input_norm, output_norm)
+        for share in (0.9, 1.1):
+            prop = lipschitz(tiny, input_norm, output_norm, at_most=share * exact)
+            check_norm(ask(tiny, regions.box, prop), exact, share * exact)
+
+
+@pytest.mark.parametrize("kind", ["rows", "one"])
+@pytest.mark.parametrize("output_norm", ["1", "2", "inf"])
+def test_combined_rows(kind: str, output_norm: str) -> None:
+    for tiny in (PIECEWISE[0], PIECEWISE[10]):
+        rows = cases.ROWS[2].make(tiny.outputs) if kind == "rows" else None
+        rows = rows if rows is not None else torch.tensor([[0.3, -0.7]], dtype=DTYPE)
+        regions = regions_of(tiny)
+        exact = regions.norm("2", output_norm, rows)
+        result = ask(tiny, regions.box, lipschitz(tiny, "2", output_norm, rows=rows))
+        check_norm(result, exact, None)
+
+
+@pytest.mark.parametrize(
+    ("tiny", "kind"), cases.every(LARGER[1:7], ("offset", "l2 ball", "clipped l1 ball"))
+)
+def test_smooth_and_larger_networks_against_samples(tiny: Tiny, kind: str) -> None:
+    region = cases.region_of(tiny, kind)
+    sampled = max(
+        judge.operator_norm(matrix, "inf", "inf")
+        for matrix in cases.jacobians_of(tiny, kind).numpy()
+    )
+    result = ask(tiny, region, lipschitz(tiny))
+    assert result.bound is not None
+    assert result.bound.upper >= sampled * (1 - 1e-9)
+    below = ask(tiny, region, lipschitz(tiny, at_most=0.99 * sampled))
+    assert not isinstance(below.verdict, Verified)
+
+
+@pytest.mark.parametrize("tiny", (*PIECEWISE, *LARGER[:7]), ids=str)
+def test_the_witness_attains_the_lower_end(tiny: Tiny) -> None:
+    region: AbstractRegion = boxes.offset(tiny.inputs)
+    result = ask(tiny, region, lipschitz(tiny), method="interval")
+    assert result.bound is not None and result.witness is not None
+    point = torch.tensor([result.witness.input], dtype=DTYPE)
+    assert bool(region.contains(point).all())
+    around = point + 2.0**-24 * torch.randn(60, tiny.inputs, dtype=DTYPE)
+    around = around[autodiff.distance_to_kinks(tiny, around) > 0]
+    for matrix in autodiff.jacobians(tiny, around).numpy():
+        value = judge.operator_norm(matrix, "inf", "inf")
+        assert value >= result.bound.lower * (1 - 1e-5) - 1e-9
+
+
+@pytest.mark.parametrize(("input_norm", "output_norm"), PAIRS)
+@pytest.mark.parametrize("tiny", (PIECEWISE[1], PIECEWISE[9], LARGER[0]), ids=str)
+def test_a_point_is_bounded_tightly(tiny: Tiny, input_norm: str, output_norm: str) -> None:
+    region = boxes.offset(tiny.inputs, 0.0)
+    jacobian = autodiff.jacobians(tiny, region.center.unsqueeze(0))[0]
+    exact = judge.operator_norm(jacobian.numpy(), input_norm, output_norm)
+    result = ask(tiny, region, lipschitz(tiny, input_norm, output_norm))
+    check_norm(result, exact, None)
+    assert result.bound is not None
+    if input_norm == "1" or output_norm == "inf":
+        assert result.bound.upper <= result.bound.lower * (1 + 1e-9) + 1e-12
+
+
+def test_the_kink_pair_is_bounded_over_the_gate_product_set() -> None:
+    """f(x) = x: attained is 1; with independent gates at the kink, 2."""
+    tiny = networks.kink_pair()
+    result = ask(tiny, boxes.centered(1, 1.0), lipschitz(tiny), method="linear")
+    assert result.bound is not None
+    assert result.bound.lower == pytest.approx(1.0, abs=1e-9)
+    assert result.bound.upper >= 1.0
+    false = ask(tiny, boxes.centered(1, 1.0), lipschitz(tiny, at_most=0.9))
+    assert isinstance(false.verdict, Falsified)
+
+
+def test_a_gap_ends_the_search_with_an_interval_that_keeps_it() -> None:
+    tiny = PIECEWISE[0]
+    regions = regions_of(tiny)
+    result = ask(tiny, regions.box, lipschitz(tiny, gap=10.0))
+    check_norm(result, regions.norm("inf", "inf"), None)
+    assert result.bound is not None and result.bound.upper <= 11 * result.bound.lower
+
+
+@pytest.mark.parametrize("at_most", [float("nan"), -1.0])
+def test_thresholds_that_no_norm_meets_are_not_verified(at_most: float) -> None:
+    tiny = PIECEWISE[0]
+    result = ask(tiny, boxes.offset(2), lipschitz(tiny, at_most=at_most))
+    assert not isinstance(result.verdict, Verified)
+
+
+def test_broken_weights_are_unknown() -> None:
+    make = networks.Weights(0)
+    weight = make(3, 2)
+    weight[0, 0] = float("nan")
+    tiny = networks.from_weights([(weight, None), (make(2, 3), None)], "nan")
+    for method in METHODS:
+        result = ask(tiny, boxes.centered(2, 1.0), lipschitz(tiny, at_most=1e9), method=method)
+        assert isinstance(result.verdict, Unknown)
+        assert result.verdict.reason is Reason.NUMERICS
