@@ -1,5 +1,7 @@
 """Candidates become counterexamples only here: re-run on the original network."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -8,7 +10,7 @@ from lipverify.network import Network
 from lipverify.numerics import FALSIFY_MARGIN
 from lipverify.query import NormQuery, OutputQuery, SlopeQuery
 from lipverify.region import AbstractRegion
-from lipverify.verdict import Counterexample
+from lipverify.verdict import Counterexample, Reason, Unknown
 from lipverify.witness import NormWitness
 
 FLOAT32_NOISE = 16 * 2.0**-24
@@ -18,6 +20,19 @@ GRID = 33
 SHRINK_STEPS = 8
 QUOTIENT_AGREEMENT = 0.05
 """Largest relative deviation of the original's difference quotient from ours."""
+LEAST_STEP = 1e-3
+"""Below this, relative to the point, outputs in float32 say little about a difference."""
+
+
+@dataclass(frozen=True)
+class Unconfirmed:
+    """A violation by our arithmetic that the original network does not show."""
+
+    detail: str
+
+    @property
+    def verdict(self) -> Unknown:
+        return Unknown(Reason.CANDIDATE, self.detail)
 
 
 def float32_inside(region: AbstractRegion, x: Tensor) -> Tensor:
@@ -46,16 +61,17 @@ def _neighbour(x: Tensor, direction: int) -> Tensor:
 
 def confirm_output(
     network: Network, region: AbstractRegion, query: OutputQuery, candidates: Tensor
-) -> Counterexample | None:
-    """A counterexample to rows . f <= threshold among the candidates [k, n], or None."""
+) -> Counterexample | Unconfirmed | None:
+    """A counterexample to rows . f <= threshold among the candidates [k, n]; None: no violation."""
+    unconfirmed: Unconfirmed | None = None
     for candidate in candidates:
         x = float32_inside(region, candidate)
         ours = output(network.graph, x.unsqueeze(0))[0]
         original = network.original(x.unsqueeze(0))[0]
-        scale = 1.0 + float(original.abs().max())
+        limit = query.threshold + FALSIFY_MARGIN * (1.0 + float(original.abs().max()))
         values = torch.minimum(query.rows @ ours, query.rows @ original)
         worst = int(values.argmax())
-        if float(values[worst]) > query.threshold + FALSIFY_MARGIN * scale:
+        if float(values[worst]) > limit:
             row = query.rows[worst]
             return Counterexample(
                 (x,),
@@ -63,7 +79,12 @@ def confirm_output(
                 f"{_combination(row)} = {float(row @ original):.6g} at this input "
                 f"(claimed {'<' if query.strict else '<='} {query.threshold:g})",
             )
-    return None
+        if unconfirmed is None and float((query.rows @ ours).max()) > limit:
+            unconfirmed = Unconfirmed(
+                "by our arithmetic an input violates the claim, but the original network's outputs "
+                "there do not"
+            )
+    return unconfirmed
 
 
 def confirm_slope(
@@ -73,8 +94,8 @@ def confirm_slope(
     which: int,
     candidates: Tensor,
     feature: str,
-) -> Counterexample | None:
-    """A pair that differs in one input and whose outputs move the wrong way, or None.
+) -> Counterexample | Unconfirmed | None:
+    """A pair that differs in one input and whose outputs move the wrong way; None: not found.
 
     Looks along the line through each candidate [k, n] for the two points whose difference exceeds
     the claim the most.
@@ -89,13 +110,14 @@ def confirm_slope(
         line = candidate.repeat(GRID, 1)
         line[:, index] = torch.linspace(low, high, GRID, dtype=line.dtype)
         line = torch.stack([float32_inside(region, point) for point in line])
-        line[:, [i for i in range(line.shape[1]) if i != index]] = line[
-            0, [i for i in range(line.shape[1]) if i != index]
-        ]
+        others = [i for i in range(line.shape[1]) if i != index]
+        line[:, others] = line[0, others]
+        inside = region.contains(line)  # the other inputs were rounded as well
         values = output(network.graph, line) @ row
         steps = line[:, index].unsqueeze(0) - line[:, index].unsqueeze(1)  # [before, after]
         rise = sign * (values.unsqueeze(0) - values.unsqueeze(1)) - query.threshold * steps
-        rise = torch.where(steps > 0, rise, -torch.inf)
+        usable = (steps > 0) & inside.unsqueeze(0) & inside.unsqueeze(1)
+        rise = torch.where(usable, rise, -torch.inf)
         worst = int(rise.argmax())
         excess = float(rise.flatten()[worst])
         if best is None or excess > best[0]:
@@ -108,8 +130,13 @@ def confirm_slope(
     step = float(pair[1, index] - pair[0, index])
     change = float(values[1] - values[0])
     noise = FLOAT32_NOISE * (1.0 + float(original.abs().max()))
-    if not (excess > noise and sign * change > query.threshold * step + noise):
+    if not excess > FALSIFY_MARGIN * (1.0 + float(original.abs().max())):
         return None
+    if not (excess > noise and sign * change > query.threshold * step + noise):
+        return Unconfirmed(
+            f"by our arithmetic a pair of inputs violates the claim by {excess:.3g}, but the "
+            "original network's outputs there do not show it beyond their rounding"
+        )
     word = "rises" if change > 0 else "falls"
     return Counterexample(
         (pair[0], pair[1]),
@@ -131,9 +158,7 @@ def confirm_norm(
     if not witness.value > query.threshold:
         return None
     x = witness.point
-    ahead = region.project(x + witness.direction * _step(region))
-    if bool((ahead == x).all()):
-        ahead = region.project(x - witness.direction * _step(region))
+    ahead = _beside(region, x, witness.direction)
     pair = torch.stack([x, ahead])
     exact = pair.float().double()
     length = float(query.input_norm.of(exact[1] - exact[0]))
@@ -156,10 +181,21 @@ def confirm_norm(
     )
 
 
-def _step(region: AbstractRegion) -> float:
+def _beside(region: AbstractRegion, x: Tensor, direction: Tensor) -> Tensor:
+    """A point in that direction from x, or against it: in the region, if that is wide enough.
+
+    On narrower ones (a point, say) float32 would see no difference; whether original and graph are
+    one function can be seen outside as well.
+    """
     width = region.bounding.width
     moving = width[width > 0]
-    return float(moving.min()) / 8 if moving.numel() else 1e-3
+    step = float(moving.min()) / 8 if moving.numel() else 0.0
+    least = LEAST_STEP * (1.0 + float(x.abs().max()))
+    if step >= least:
+        for ahead in (region.project(x + step * direction), region.project(x - step * direction)):
+            if float((ahead - x).abs().max()) >= least:
+                return ahead
+    return x + least * direction
 
 
 def _combination(row: Tensor) -> str:

@@ -101,7 +101,9 @@ def interval_stage(
 def mean_split_stage(
     setting: Setting, rows: Tensor, input_norm: AbstractNorm, known: JacobianBounds | None
 ) -> JacobianBounds:
-    return _meet(known, mean_split(setting.problem(rows, setting.crown_preactivations)))
+    problem = setting.problem(rows, setting.crown_preactivations)
+    # Neither is always tighter; only intervals keep the sign of what is exactly non-negative.
+    return _meet(known, interval(problem).intersect(mean_split(problem)))
 
 
 def recurjac_stage(

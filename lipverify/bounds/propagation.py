@@ -186,7 +186,8 @@ def rounding_slack(
     *shape], `slopes` and `intercepts` the largest |slope| and |intercept| of each relaxed node.
     """
     reach = dict(sources)
-    depth: dict[str, int] = dict.fromkeys(sources, 1)
+    # Each constant is a flat sum over a node, and so is the last step at a source.
+    depth: dict[str, int] = {name: 8 + dag[name].size for name in sources}
     below = dag.ancestors(target)
     for node in dag:
         if node.name not in below or node.operator is None:
@@ -194,11 +195,13 @@ def rounding_slack(
         if isinstance(node.operator, AffineOperator):
             absolute = node.operator.absolute_cached
             reach[node.name] = absolute.evaluate(*(reach[name] for name in node.inputs))
-            depth[node.name] = node.operator.terms + 4 + max(depth[name] for name in node.inputs)
+            flat = 0 if node.operator.constant is None else node.size
+            longest = max(depth[name] for name in node.inputs)
+            depth[node.name] = node.operator.terms + 4 + flat + longest
         else:
             operand = node.inputs[-1]
             reach[node.name] = slopes[node.name] * reach[operand] + intercepts[node.name]
-            depth[node.name] = 16 + depth[operand]
+            depth[node.name] = 16 + node.size + depth[operand]
     size = dag[target].size
     magnitude = (objective.abs() * reach[target].unsqueeze(0)).flatten(2).sum(-1)
     slack = 2 * gamma(depth[target] + size) * magnitude + SMALLEST

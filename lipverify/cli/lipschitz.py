@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -73,7 +72,7 @@ def command(
     settings = Settings(
         config=VerifyConfig(method=method, timeout=timeout, memory=memory * 1e9, seed=seed),
         json=json,
-        threads=threads or os.cpu_count() or 1,
+        threads=threads or 1,
     )
     check(settings)
     network = load_network(model)

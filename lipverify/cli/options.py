@@ -39,7 +39,8 @@ Memory = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="Threads of one process; default: all cores, shared.")
+    int | None,
+    typer.Option(min=1, help="Threads of one process; default 1: more help large networks only."),
 ]
 MaxSubproblems = Annotated[
     int | None, typer.Option(min=1, help="Limit per property; 1 is the root alone.")

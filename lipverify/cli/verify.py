@@ -1,6 +1,5 @@
 """`lipverify verify`."""
 
-import os
 from typing import Annotated
 
 import typer
@@ -51,7 +50,7 @@ def command(
         ),
         json=json,
         jobs=jobs,
-        threads=threads or max(1, (os.cpu_count() or 1) // jobs),
+        threads=threads or 1,
         quiet=quiet,
         verbose=verbose,
     )

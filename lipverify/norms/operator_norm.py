@@ -106,7 +106,10 @@ def _ratio(
 
 def _spectral_upper(matrices: Tensor) -> Tensor:
     frobenius = L2().of(matrices.flatten(1))
-    largest = torch.linalg.matrix_norm(matrices, ord=2)
+    try:
+        largest = torch.linalg.matrix_norm(matrices, ord=2)
+    except torch.linalg.LinAlgError:  # it did not converge; the Frobenius norm is above it
+        return frobenius * (1 + gamma(matrices[0].numel() + 8)) + SMALLEST
     slack = SPECTRAL_SLACK * max(matrices.shape[1:]) * UNIT_ROUNDOFF * frobenius
     return largest + slack
 

@@ -255,7 +255,8 @@ class GateSearch:
 
     def _cut(self, splits: tuple[Split, ...], preactivations: Preactivations) -> CutRegion:
         """The root region with a half-space for every split, from relaxations on these bounds."""
-        slopes, offsets = [], []
+        nothing = torch.zeros(0, self.setting.region.size, dtype=torch.float64)
+        slopes, offsets = [nothing], [nothing[:, 0]]
         for name in dict.fromkeys(split.node for split in splits):
             mine = [split for split in splits if split.node == name]
             slope, offset = self._half_spaces(name, mine, preactivations)

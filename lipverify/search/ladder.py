@@ -15,7 +15,7 @@ from lipverify.bounds.methods import STAGES, Method, Setting
 from lipverify.bounds.preactivation import Preactivations, forward_upper
 from lipverify.errors import InvertedInterval, NumericalFailure, OutOfDomain
 from lipverify.norms import AbstractNorm, norm_named, operator_norm
-from lipverify.numerics import gamma
+from lipverify.numerics import add_down, add_up, gamma
 from lipverify.operators.gate import relax_chords
 from lipverify.query import NormQuery, OutputQuery, SlopeQuery
 from lipverify.search.budget import Clock, Note
@@ -56,6 +56,8 @@ def norm_upper(
             return best.upper <= query.threshold or lower > query.threshold
         return query.gap is not None and best.upper <= lower * (1 + query.gap)
 
+    by_signs = query.output_norm.name == "1" and 1 < len(query.rows) <= SIGN_ROWS
+    signed = sign_rows(query.rows) if by_signs else None
     known: JacobianBounds | None = None
     known_signs: JacobianBounds | None = None
     for name in method.stages:
@@ -67,8 +69,7 @@ def norm_upper(
             upper = operator_norm.upper(known.elements, query.input_norm, query.output_norm)
             rows = known.row_norm(query.input_norm.dual)
             upper = min(upper, operator_norm.from_rows(rows, query.output_norm))
-            if query.output_norm.name == "1" and 1 < len(query.rows) <= SIGN_ROWS:
-                signed = sign_vectors(len(query.rows)) @ query.rows
+            if signed is not None:
                 known_signs = stage(setting, signed, query.input_norm, known_signs)
                 upper = min(upper, _largest(known_signs, query.input_norm))
         except BREAKDOWNS as error:
@@ -198,11 +199,19 @@ def _output_stages(
     return list(stages.items())
 
 
-def sign_vectors(count: int) -> Tensor:
-    """All sign vectors up to a common sign: [2^(count-1), count]."""
-    free = torch.cartesian_prod(*[torch.tensor([1.0, -1.0], dtype=torch.float64)] * (count - 1))
-    free = free.reshape(-1, count - 1)
-    return torch.cat([torch.ones(len(free), 1, dtype=torch.float64), free], 1)
+def sign_rows(rows: Tensor) -> Tensor | None:
+    """s rows for all sign vectors s up to a common sign; None where a float sum is inexact.
+
+    [r, m] -> [2^(r-1), m]. Bounds of rounded combinations would be about others than those asked.
+    """
+    total = rows[:1]
+    for row in rows[1:]:
+        twice = torch.cat([total, total])
+        signed = torch.cat([row.expand_as(total), -row.expand_as(total)])
+        total = add_up(twice, signed)
+        if not bool((total == add_down(twice, signed)).all()):
+            return None
+    return total
 
 
 def _largest(bounds: JacobianBounds, input_norm: AbstractNorm) -> float:

@@ -13,7 +13,7 @@ from lipverify.evidence import Bound, Witness
 from lipverify.query import NormQuery
 from lipverify.search.gate_split import GateSearch, Objective, search
 from lipverify.search.job import TOO_LOOSE, Decision, Job, Stop, timeout
-from lipverify.search.ladder import BREAKDOWNS, NormBound, norm_upper, sign_vectors
+from lipverify.search.ladder import BREAKDOWNS, NormBound, norm_upper, sign_rows
 from lipverify.verdict import Falsified, Reason, Unknown, Verdict, Verified
 from lipverify.witness import NormWitness, prove_norm, search_norm
 
@@ -139,7 +139,10 @@ def _plan(query: NormQuery, known: JacobianBounds, target: float) -> _Plan | Non
     if by_rows:
         uppers = known.row_norm(query.input_norm.dual) * (1 + 1e-12)
     elif query.output_norm.name == "1" and len(rows) <= SIGN_ROWS:
-        rows = sign_vectors(len(rows)) @ rows
+        signed = sign_rows(rows)
+        if signed is None:
+            return None
+        rows = signed
         uppers = torch.full((len(rows),), float("inf"), dtype=rows.dtype)
     else:
         return None
@@ -154,17 +157,18 @@ def _plan(query: NormQuery, known: JacobianBounds, target: float) -> _Plan | Non
 
 
 def _entries(rows: Tensor, known: JacobianBounds, target: float) -> _Plan:
-    objectives, uppers = [], []
-    magnitude = known.elements.magnitude
-    for row, column in (magnitude > target).nonzero().tolist():
-        for sign, end in ((1.0, known.elements.upper), (-1.0, -known.elements.lower)):
-            if float(end[row, column]) > target:
-                direction = torch.zeros(magnitude.shape[1], dtype=torch.float64)
-                direction[column] = sign
-                objectives.append(Objective(row, direction))
-                uppers.append(float(end[row, column]))
-    rest = magnitude[magnitude <= target]
-    return _Plan(rows, tuple(objectives), tuple(uppers), float(rest.max()) if rest.numel() else 0.0)
+    objectives, uppers, rest = [], [], 0.0
+    ends = {1.0: known.elements.upper, -1.0: -known.elements.lower}
+    for sign, end in ends.items():
+        wanted = end > target
+        # Also of an entry whose other end is searched: this end is left as it is.
+        rest = max(rest, float(end[~wanted].max()) if bool((~wanted).any()) else 0.0)
+        for row, column in wanted.nonzero().tolist():
+            direction = torch.zeros(end.shape[1], dtype=torch.float64)
+            direction[column] = sign
+            objectives.append(Objective(row, direction))
+            uppers.append(float(end[row, column]))
+    return _Plan(rows, tuple(objectives), tuple(uppers), rest)
 
 
 def _preactivations(job: Job) -> Preactivations:

@@ -6,6 +6,7 @@ import torch
 
 from lipverify import confirm
 from lipverify.bounds.methods import Method
+from lipverify.confirm import Unconfirmed
 from lipverify.evidence import Bound, FeatureResult
 from lipverify.norms import norm_named
 from lipverify.query import SlopeQuery
@@ -18,13 +19,18 @@ from lipverify.witness import search_slope
 
 def decide_monotonicity(job: Job, query: SlopeQuery) -> Decision:
     """Cheap bounds first, then the search for a violating pair, then the method's other stages."""
+    if not query.indices:
+        return Decision(Unknown(Reason.BOUND, "no feature was asked about"), "none")
     first = replace(job.method, stages=job.method.stages[:1])
     found = _bounds(job, query, first)
     pairs: dict[int, Counterexample] = {}
+    unconfirmed: dict[int, Unconfirmed] = {}
     for which in _undecided(query, found):
         pair = None if job.clock.expired() else _violation(job, query, which)
-        if pair is not None:
+        if isinstance(pair, Counterexample):
             pairs[which] = pair
+        elif pair is not None:
+            unconfirmed[which] = pair
     rest = [which for which in _undecided(query, found) if which not in pairs]
     if rest and len(job.method.stages) > 1:
         found = _bounds(job, query, job.method)
@@ -36,14 +42,13 @@ def decide_monotonicity(job: Job, query: SlopeQuery) -> Decision:
             subproblems += count - 1
             stage = "branch and bound" if count > 1 else stage
     features = tuple(
-        _feature(job, query, which, found, pairs) for which in range(len(query.indices))
+        _feature(job, query, which, found, pairs.get(which) or unconfirmed.get(which))
+        for which in range(len(query.indices))
     )
     return Decision(_together(features), stage, subproblems=subproblems, features=features)
 
 
-def _branch(
-    job: Job, query: SlopeQuery, which: int, found: SlopeBounds
-) -> tuple[SlopeBounds, int]:
+def _branch(job: Job, query: SlopeQuery, which: int, found: SlopeBounds) -> tuple[SlopeBounds, int]:
     """The bounds with derivative `which` bounded by search on the side that is asked about."""
     if job.clock.expired():
         return replace(found, stop=timeout(job.clock)), 1
@@ -98,7 +103,7 @@ def _undecided(query: SlopeQuery, found: SlopeBounds) -> list[int]:
     ]
 
 
-def _violation(job: Job, query: SlopeQuery, which: int) -> Counterexample | None:
+def _violation(job: Job, query: SlopeQuery, which: int) -> Counterexample | Unconfirmed | None:
     index, sign = query.indices[which], query.signs[which]
     points = search_slope(
         job.setting.backward,
@@ -117,13 +122,15 @@ def _feature(
     query: SlopeQuery,
     which: int,
     found: SlopeBounds,
-    pairs: dict[int, Counterexample],
+    pair: Counterexample | Unconfirmed | None,
 ) -> FeatureResult:
     verdict: Verdict = (found.stop or TOO_LOOSE).verdict
     if _worst(query, which, found) <= query.threshold:
         verdict = Verified()
-    elif which in pairs:
-        verdict = Falsified(pairs[which])
+    elif isinstance(pair, Counterexample):
+        verdict = Falsified(pair)
+    elif pair is not None:
+        verdict = pair.verdict
     direction = "decreasing" if query.signs[which] > 0 else "increasing"
     bound = Bound(float(found.lower[which]), float(found.upper[which]))
     return FeatureResult(job.features[query.indices[which]], direction, verdict, bound)
@@ -138,4 +145,4 @@ def _together(features: tuple[FeatureResult, ...]) -> Verdict:
         if isinstance(feature.verdict, Unknown):
             reason, detail = feature.verdict.reason, feature.verdict.detail
             return Unknown(reason, f"{feature.name}: {detail}")
-    return Verified() if features else Unknown(Reason.BOUND, "no feature was asked about")
+    return Verified()

@@ -1,5 +1,7 @@
 """Robustness: attack first, then bounds of all margins at once."""
 
+from dataclasses import replace
+
 from lipverify import confirm
 from lipverify.evidence import Bound
 from lipverify.graph import output
@@ -7,7 +9,7 @@ from lipverify.query import OutputQuery, output_query
 from lipverify.search.job import TOO_LOOSE, Decision, Job
 from lipverify.search.ladder import output_upper, satisfied
 from lipverify.spec.property import Robustness
-from lipverify.verdict import Falsified, Verdict, Verified
+from lipverify.verdict import Counterexample, Falsified, Unknown, Verdict, Verified
 from lipverify.witness import search_output
 
 
@@ -23,11 +25,14 @@ def decide_robustness(job: Job, prop: Robustness) -> Decision:
         job.clock.expired,
     )
     attained = -float((output(job.network.graph, candidates) @ query.rows.T).max())
-    counterexample = confirm.confirm_output(job.network, job.region, query, candidates)
-    if counterexample is not None:
+    found = confirm.confirm_output(job.network, job.region, query, candidates)
+    if isinstance(found, Counterexample):
         bound = Bound(-float("inf"), attained)
-        return Decision(Falsified(counterexample), "attack", bound)
-    return _prove(job, query, attained)
+        return Decision(Falsified(found), "attack", bound)
+    decision = _prove(job, query, attained)
+    if found is not None and isinstance(decision.verdict, Unknown):
+        return replace(decision, verdict=found.verdict)
+    return decision
 
 
 def _label(job: Job, prop: Robustness) -> int:

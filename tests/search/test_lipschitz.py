@@ -140,6 +140,16 @@ def test_a_gap_ends_the_search_with_an_interval_that_keeps_it() -> None:
     assert result.bound is not None and result.bound.upper <= 11 * result.bound.lower
 
 
+@pytest.mark.parametrize("gap", [0.05, 0.5, 2.0])
+@pytest.mark.parametrize(("input_norm", "output_norm"), PAIRS)
+def test_a_gap_never_costs_the_upper_end(input_norm: str, output_norm: str, gap: float) -> None:
+    """What was left out of a search because it is good enough is still part of the maximum."""
+    for tiny in (PIECEWISE[0], PIECEWISE[1], PIECEWISE[9], LARGER[0]):
+        exact = regions_of(tiny).norm(input_norm, output_norm)
+        prop = lipschitz(tiny, input_norm, output_norm, gap=gap)
+        check_norm(ask(tiny, regions_of(tiny).box, prop), exact, None)
+
+
 @pytest.mark.parametrize("at_most", [float("nan"), -1.0])
 def test_thresholds_that_no_norm_meets_are_not_verified(at_most: float) -> None:
     tiny = PIECEWISE[0]

@@ -67,10 +67,11 @@ def interval_is_exact(instance: AffineInstance, random: torch.Generator) -> int:
     terms = instance.operator.terms + instance.operator.arity + 8
     slack = Fraction(8 * gamma(terms))
     # A subnormal centre is off by a unit of its own, which a large weight magnifies.
-    units = [
-        8 * Fraction(SMALLEST) * (1 + sum(abs(a) for matrix in instance.matrices for a in matrix[i]))
+    weights = [
+        sum(abs(a) for matrix in instance.matrices for a in matrix[i])
         for i in range(len(instance.matrices[0]))
     ]
+    units = [8 * Fraction(SMALLEST) * (1 + weight) for weight in weights]
     count = 0
     for entry in range(BATCH):
         low, high, reach = exact_range(instance, x, entry)
