@@ -16,9 +16,12 @@ class PreactivationConfig:
 class WitnessConfig:
     """How points that attain a large value are searched for."""
 
-    samples: int = 512
-    ascents: int = 8
-    steps: int = 40
+    samples: int = 1024
+    ascents: int = 32
+    """Points that climb, at most; fewer on networks where each costs much."""
+    steps: int = 60
+    patience: int = 30
+    """Steps without a new record after which a search ends."""
 
 
 @dataclass(frozen=True)

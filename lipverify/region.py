@@ -241,7 +241,7 @@ class BallInBox(AbstractRegion):
         # pure splits, and the one that hands the box the coordinates that it cuts, are proved.
         tight = self.bounding
         boxed = torch.where(slope >= 0, slope * tight.upper, slope * tight.lower)
-        # Callers charge the rounding of numbers like `bounding`'s; the ball's own may be far larger.
+        # Callers charge the rounding of numbers like `bounding`'s; the ball's may be far larger.
         reach = slope.abs() @ (self.ball.middle.abs() + self.ball.radius)
         slack = 2 * gamma(2 * self.size + 8) * reach
         ball = self.ball.support(slope)

@@ -24,6 +24,9 @@ from lipverify.operators import Activation, Gate
 from lipverify.query import NormQuery, OutputQuery
 from lipverify.region import AbstractRegion
 
+SAME = 1e-9
+"""Values closer than this, relatively, count as one."""
+
 WORK = 4e8
 """About how many numbers (points x rows x nodes' sizes) one search may compute per round."""
 
@@ -31,6 +34,9 @@ PROVED = 3
 """So many of the best points are re-evaluated in interval arithmetic."""
 BESIDE = 1e-6
 """How far beside them, as a share of the region's width, it is tried as well."""
+
+STEP_WORK = 4e5
+"""About how many numbers the points that climb may compute per step, each several times."""
 
 Stop = Callable[[], bool]
 
@@ -74,11 +80,14 @@ def search_norm(
 
     points = region.sample(count, generator)
     best = _Population(points, measure(points))
-    keep = min(config.ascents, count)
+    keep = min(count, _climbers(backward, query.rows.shape[0], config.ascents))
+    record, stale = float(best.values.max()), 0
     for step in range(config.steps):
-        if stop():
+        if stop() or stale >= config.patience:
             break
         best = _top(best, keep)
+        stale = 0 if float(best.values[0]) > record else stale + 1
+        record = max(record, float(best.values[0]))
         width = _smoothing(step, config.steps)
         climbed = _climb(backward, region, query, best.points, width)
         redrawn = _redraw(region, best.points, generator)
@@ -132,7 +141,8 @@ def search_slope(
     for step in range(config.steps // 2):
         best = _top(best, keep)
         width = _smoothing(step, config.steps // 2)
-        rows, directions = row.expand(keep, -1), direction.expand(keep, -1)
+        found = len(best.points)
+        rows, directions = row.expand(found, -1), direction.expand(found, -1)
         climbed = _climb_along(backward, region, best.points, rows, directions, width)
         proposals = torch.cat([climbed, _redraw(region, best.points, generator)])
         best = _Population(
@@ -258,7 +268,12 @@ def _redraw(region: AbstractRegion, points: Tensor, generator: torch.Generator) 
 
 
 def _top(population: _Population, count: int) -> _Population:
-    order = population.values.argsort(descending=True)[:count]
+    """The best points, of each value only one: those of one linear region share their value."""
+    order = population.values.argsort(descending=True)
+    ordered = population.values[order]
+    new = torch.ones(len(ordered), dtype=torch.bool)
+    new[1:] = ordered[1:] < ordered[:-1] - SAME * ordered[:-1].abs()
+    order = order[new][:count]
     return _Population(population.points[order], population.values[order])
 
 
@@ -271,6 +286,11 @@ def _smoothing(step: int, steps: int) -> float:
 def _affordable(backward: BackwardGraph, rows: int, samples: int) -> int:
     per_point = rows * sum(node.size for node in backward)
     return max(8, min(samples, int(WORK / max(1, per_point))))
+
+
+def _climbers(backward: BackwardGraph, rows: int, most: int) -> int:
+    per_point = rows * sum(node.size for node in backward)
+    return max(8, min(most, int(STEP_WORK / max(1, per_point))))
 
 
 __all__ = [

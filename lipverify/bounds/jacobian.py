@@ -68,7 +68,7 @@ class JacobianBounds:
         )
 
     def row_norm(self, dual: AbstractNorm) -> Tensor:
-        """Bounds [r] of each row in the norm `dual`, from elements and `row_norms` (not rounded)."""
+        """Bounds [r] of each row in the norm `dual`, from elements and `row_norms`; not rounded."""
         from_elements = dual.of(self.elements.magnitude)
         if self.row_norms is None:
             return from_elements

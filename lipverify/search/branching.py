@@ -24,7 +24,7 @@ class Candidate:
 
 @dataclass(eq=False)
 class PseudoCosts:
-    """Average drop of the bound, relative to the parent's, by (gate, side). Grows with the search."""
+    """Average drop of the bound, relative to the parent's, by (gate, side); grows as it goes."""
 
     drops: dict[tuple[GateName, int], tuple[float, int]] = field(default_factory=dict)
     ratio: tuple[float, float] = (0.0, 0.0)

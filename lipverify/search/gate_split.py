@@ -199,8 +199,8 @@ class GateSearch:
     def _candidates(self, dual: QuadraticDual, solution: LmiSolution) -> tuple[Candidate, ...]:
         """Open gates with what the relaxation says of them.
 
-        At a vertex of the true problem one of the distances p = u - alpha g, q = beta g - u is 0. In
-        the relaxation's moments, sqrt(E p^2 E q^2) says how far the gate is from that, and the
+        At a vertex of the true problem one of p = u - alpha g and q = beta g - u is 0. In the
+        relaxation's moments, sqrt(E p^2 E q^2) says how far the gate is from that, and the
         multiplier of p q = 0 what being there is worth.
         """
         count, lmi, moments = dual.gates.count, dual.lmi, solution.moments
@@ -267,7 +267,7 @@ class GateSearch:
     def _half_spaces(
         self, node: str, splits: list[Split], preactivations: Preactivations
     ) -> tuple[Tensor, Tensor]:
-        """side z >= 0 implies slope . x + offset >= 0, by the relaxation above side z: [k, n], [k]."""
+        """side z >= 0 implies slope . x + offset >= 0, by the relaxation above it: [k, n], [k]."""
         forward = self.setting.network.graph
         sides = torch.tensor([float(split.side) for split in splits], dtype=torch.float64)
         index = torch.tensor([split.index for split in splits])

@@ -7,11 +7,13 @@ from torch import Tensor
 
 from lipverify import confirm
 from lipverify.bounds.jacobian import JacobianBounds
-from lipverify.bounds.preactivation import Preactivations
+from lipverify.bounds.preactivation import Preactivations, open_entries
 from lipverify.errors import NumericalFailure
 from lipverify.evidence import Bound, Witness
+from lipverify.operators import Activation
 from lipverify.query import NormQuery
 from lipverify.search.gate_split import GateSearch, Objective, search
+from lipverify.search.input_split import norm_search
 from lipverify.search.job import TOO_LOOSE, Decision, Job, Stop, timeout
 from lipverify.search.ladder import BREAKDOWNS, NormBound, norm_upper, sign_rows
 from lipverify.verdict import Falsified, Reason, Unknown, Verdict, Verified
@@ -21,6 +23,9 @@ EXACT = 1e-7
 """Relative gap at which an interval counts as one number, where none is asked for."""
 
 SIGN_ROWS = 5
+
+INPUTS, GATES = 8, 40
+"""Inputs are split where at most so many move and more than so many gates are open."""
 
 
 def decide_lipschitz(job: Job, query: NormQuery) -> Decision:
@@ -39,7 +44,8 @@ def decide_lipschitz(job: Job, query: NormQuery) -> Decision:
     found = norm_upper(job.setting, query, job.method, best.witness.value, job.clock, job.note)
     subproblems = 1
     if job.method.branch and found.known is not None and found.upper > best.target(query):
-        found, subproblems = _branch(job, query, found, best)
+        split = _split_inputs if _few_inputs(job) else _branch
+        found, subproblems = split(job, query, found, best)
     if not best.witness.value <= found.upper:
         # Both ends are proved; if they cross, one proof is wrong and none may be reported.
         raise NumericalFailure(
@@ -52,6 +58,43 @@ def decide_lipschitz(job: Job, query: NormQuery) -> Decision:
         Witness(tuple(best.witness.point.tolist()), best.witness.output),
         subproblems,
     )
+
+
+def _few_inputs(job: Job) -> bool:
+    """Whether splitting inputs beats splitting gates: few of the one, many of the other."""
+    moving = int((job.region.bounding.width > 0).sum())
+    if moving > INPUTS:
+        return False
+    gates = sum(
+        open_entries(node.operator, job.setting.crown_preactivations[node.inputs[0]]).numel()
+        for node in job.network.graph.activations
+        if isinstance(node.operator, Activation)
+    )
+    return gates > GATES
+
+
+def _split_inputs(
+    job: Job, query: NormQuery, root: NormBound, best: "_Best"
+) -> tuple[NormBound, int]:
+    assert root.known is not None
+    rows = root.known.row_norm(query.input_norm.dual) * (1 + 1e-12)
+    gap = None if query.threshold is not None else max(query.gap or 0.0, EXACT)
+    result = norm_search(
+        job.setting,
+        query,
+        rows,
+        best.witness,
+        job.clock,
+        job.note,
+        job.config.max_subproblems,
+        gap,
+        job.config.seed,
+    )
+    if result.witness.value > best.witness.value:
+        best.witness = result.witness
+    upper = min(root.upper, result.upper)
+    stop = result.stop if upper > best.target(query) else None
+    return NormBound(upper, "input splitting", stop, root.known), result.subproblems
 
 
 @dataclass(eq=False)

@@ -150,6 +150,15 @@ def test_a_gap_never_costs_the_upper_end(input_norm: str, output_norm: str, gap:
         check_norm(ask(tiny, regions_of(tiny).box, prop), exact, None)
 
 
+@pytest.mark.parametrize("seed", [31, 55, 165, 206])
+def test_the_end_of_an_entry_that_is_not_searched_still_counts(seed: int) -> None:
+    """An entry in [-3, 1], bounded by [-3, 5]: searching its upper end must not lose the lower."""
+    tiny = networks.dense((2, 5, 4, 1), seed)
+    regions = Regions(tiny, boxes.offset(2, 1.0, seed))
+    result = ask(tiny, regions.box, lipschitz(tiny, "1", gap=0.02), max_subproblems=40)
+    check_norm(result, regions.norm("1", "inf"), None)
+
+
 @pytest.mark.parametrize("at_most", [float("nan"), -1.0])
 def test_thresholds_that_no_norm_meets_are_not_verified(at_most: float) -> None:
     tiny = PIECEWISE[0]

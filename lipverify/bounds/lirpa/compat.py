@@ -1,6 +1,6 @@
 """Importing auto_LiRPA 0.3 on today's Python, numpy and torch.
 
-0.3 imports `numpy.lib.arraysetops`, which numpy 2 does not have, and `auto_LiRPA.parse_graph`, which
+0.3 imports `numpy.lib.arraysetops`, which numpy 2 does not have, and its `parse_graph`, which
 needs torch internals that are gone; lipverify never traces, so both get stand-ins. On import it
 also sets up logging, warning filters and a data folder; logging and filters are put back.
 """

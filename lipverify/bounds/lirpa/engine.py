@@ -1,5 +1,6 @@
 """The auto_LiRPA engine: the same interface as the native one."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import final
@@ -70,7 +71,7 @@ class LirpaEngine:
         adjoints: Mapping[str, Interval],
         slopes: Mapping[str, Interval] | None = None,
     ) -> Tensor:
-        """As `Engine` says; slopes are read off the preactivations, so narrower ones are not used."""
+        """As `Engine` says; slopes are read off the preactivations: narrower ones are not used."""
         below = self._backward.ancestors(target)
         intervals = dict(preactivations)
         for gate in self._backward.gates:
@@ -90,7 +91,8 @@ def _is_unstable_relu(node: Node, preactivations: Mapping[str, Interval]) -> boo
 def _translated(target: str) -> Iterator[None]:
     """auto_LiRPA at work: float64, and whatever goes wrong inside it as a `NumericalFailure`."""
     try:
-        with float64_default():
+        # Importing torch's optimiser on the way adds warning filters: they are put back.
+        with warnings.catch_warnings(), float64_default():
             yield
     except (
         ArithmeticError,

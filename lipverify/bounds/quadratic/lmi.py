@@ -5,7 +5,8 @@
     with sym(p, q) = (p q^T + q p^T) / 2.
 
 Path following with the HKM direction and Mehrotra's predictor and corrector (Todd 2001,
-"Semidefinite optimization", section 5); the low rank of the coefficients makes a step cost O(T^2 N + p^3) for T
+"Semidefinite optimization", section 5); with coefficients of low rank, a step costs
+O(T^2 N + p^3) for T
 terms, matrices of size N and p parameters. theta stays feasible from the first step on, so
 stopping at any time leaves a usable one. Nothing here is trusted: the caller proves its bound from
 the theta returned.

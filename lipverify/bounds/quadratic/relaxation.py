@@ -179,8 +179,8 @@ def _chord(gates: OpenGates) -> tuple[Array, Array]:
 def l1_dual_majorised(gates: OpenGates, majorant: Majorant) -> QuadraticDual:
     """For the l1 norm of the row, each |r_j| under a fixed majorant: no variables s.
 
-    The size does not grow with the number of inputs. Alternating with `next_majorant` descends to the
-    bound with all s_j (both are blocks of one jointly convex problem).
+    The size does not grow with the number of inputs. Alternating with `next_majorant` descends to
+    the bound with all s_j (both are blocks of one jointly convex problem).
     """
     scaled = _scale(gates)
     slope, intercept = _chord(gates)
