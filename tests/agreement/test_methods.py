@@ -14,6 +14,7 @@ from lipverify.verdict import Falsified, Verified
 from tests.bounds import cases
 from tests.oracles import autodiff, boxes
 from tests.oracles import operator_norm as judge
+from tests.oracles.budget import quickly
 from tests.oracles.networks import LARGER, PIECEWISE, Tiny
 from tests.oracles.regions import Regions
 from tests.search.questions import ask, lipschitz, monotonicity, robustness
@@ -52,7 +53,7 @@ def sampled_norm(tiny: Tiny, input_norm: str, output_norm: str) -> float:
 
 
 @pytest.mark.parametrize(("input_norm", "output_norm"), [("inf", "inf"), ("2", "2"), ("1", "1")])
-@pytest.mark.parametrize("tiny", NETWORKS, ids=str)
+@pytest.mark.parametrize("tiny", quickly(NETWORKS, 3), ids=str)
 def test_lipschitz_intervals_overlap(tiny: Tiny, input_norm: str, output_norm: str) -> None:
     results = asked(tiny, lipschitz(tiny, input_norm, output_norm))
     check_consistent(results)
@@ -62,8 +63,8 @@ def test_lipschitz_intervals_overlap(tiny: Tiny, input_norm: str, output_norm: s
         assert result.bound.upper >= sampled * (1 - ROUNDING), method
 
 
-@pytest.mark.parametrize("share", [0.5, 0.95, 1.05, 2.0])
-@pytest.mark.parametrize("tiny", NETWORKS, ids=str)
+@pytest.mark.parametrize("share", quickly([0.95, 0.5, 1.05, 2.0], 2))
+@pytest.mark.parametrize("tiny", quickly(NETWORKS, 3), ids=str)
 def test_lipschitz_verdicts_agree(tiny: Tiny, share: float) -> None:
     at_most = share * sampled_norm(tiny, "inf", "inf")
     results = asked(tiny, lipschitz(tiny, at_most=at_most))
@@ -72,7 +73,7 @@ def test_lipschitz_verdicts_agree(tiny: Tiny, share: float) -> None:
         assert not any(isinstance(result.verdict, Verified) for result in results.values())
 
 
-@pytest.mark.parametrize("tiny", NETWORKS, ids=str)
+@pytest.mark.parametrize("tiny", quickly(NETWORKS, 3), ids=str)
 def test_monotonicity_verdicts_agree(tiny: Tiny) -> None:
     everything = tuple(range(tiny.inputs))
     for prop in (monotonicity(tiny, everything), monotonicity(tiny, (), everything)):
@@ -87,7 +88,7 @@ def test_monotonicity_verdicts_agree(tiny: Tiny) -> None:
             assert most <= least + ROUNDING * (1 + abs(least))
 
 
-@pytest.mark.parametrize("tiny", [t for t in NETWORKS if t.outputs > 1], ids=str)
+@pytest.mark.parametrize("tiny", quickly([t for t in NETWORKS if t.outputs > 1], 3), ids=str)
 def test_robustness_verdicts_agree(tiny: Tiny) -> None:
     values = tiny(boxes.points(boxes.offset(tiny.inputs), 300))
     attained = float((values[:, 0] - values[:, 1:].amax(1)).min())
@@ -98,7 +99,7 @@ def test_robustness_verdicts_agree(tiny: Tiny) -> None:
             assert not any(isinstance(result.verdict, Verified) for result in results.values())
 
 
-@pytest.mark.parametrize("tiny", NETWORKS, ids=str)
+@pytest.mark.parametrize("tiny", quickly(NETWORKS, 3), ids=str)
 def test_auto_is_never_looser_than_its_own_stages(tiny: Tiny) -> None:
     results = asked(tiny, lipschitz(tiny))
     best = results["auto"].bound

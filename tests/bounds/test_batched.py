@@ -183,9 +183,7 @@ def test_equal_to_box_by_box_where_the_order_cannot_matter(tiny: Tiny) -> None:
     """One layer of gates, or all gates open: no fixed part to compose, so nothing is tighter."""
     parts = pieces(boxes.centered(tiny.inputs, 1.0), 3 if len(tiny.graph.activations) == 1 else 0)
     rows = torch.eye(tiny.outputs, dtype=DTYPE)
-    bounds = row_bounds(
-        tiny.backward, reduce_network(tiny.graph, parts), all_pairs(rows, parts)
-    )
+    bounds = row_bounds(tiny.backward, reduce_network(tiny.graph, parts), all_pairs(rows, parts))
     elements = bounds.elements.reshape(len(parts), len(rows), -1)
     norms = bounds.norms(norm_named("1")).reshape(len(parts), -1)
     for box in range(len(parts)):

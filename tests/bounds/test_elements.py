@@ -14,6 +14,7 @@ from lipverify.numerics import DTYPE
 from lipverify.operators.gate import relax_chords, relax_constant
 from tests.bounds import cases
 from tests.oracles import autodiff, networks
+from tests.oracles.budget import quickly
 from tests.oracles.networks import LARGER, PIECEWISE, Tiny
 
 NATIVE = [name for name in STAGES if "alpha" not in name]
@@ -24,7 +25,9 @@ def bounded(tiny: Tiny, kind: str, stage: str, rows: torch.Tensor, norm: str) ->
     return STAGES[stage](cases.setting_of(tiny, kind), rows, norm_named(norm), None)
 
 
-@pytest.mark.parametrize(("tiny", "kind"), cases.every((*PIECEWISE, *LARGER), cases.REGIONS))
+@pytest.mark.parametrize(
+    ("tiny", "kind"), quickly(cases.every((*PIECEWISE, *LARGER), cases.REGIONS), 150)
+)
 def test_elements_contain_every_jacobian(tiny: Tiny, kind: str) -> None:
     truth = cases.jacobians_of(tiny, kind)
     rows = torch.eye(tiny.outputs, dtype=DTYPE)
@@ -34,7 +37,7 @@ def test_elements_contain_every_jacobian(tiny: Tiny, kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("tiny", "kind"),
-    cases.every((*PIECEWISE, *LARGER), ("offset", "l2 ball"))
+    quickly(cases.every((*PIECEWISE, *LARGER), ("offset", "l2 ball")), 24)
     + cases.every((PIECEWISE[1], PIECEWISE[11], LARGER[7]), ("wide", "point", "clipped l1 ball")),
 )
 def test_elements_through_auto_lirpa_contain_every_jacobian(tiny: Tiny, kind: str) -> None:

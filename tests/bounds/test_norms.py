@@ -10,6 +10,7 @@ from lipverify.norms import norm_named, operator_norm
 from lipverify.numerics import DTYPE
 from tests.bounds import cases
 from tests.oracles import operator_norm as judge
+from tests.oracles.budget import quickly
 from tests.oracles.networks import LARGER, PIECEWISE, Tiny
 
 NATIVE = [name for name in STAGES if "alpha" not in name]
@@ -48,13 +49,14 @@ def check_pairs(
                 cases.check_above(operator_norm.from_rows(norms, q), exact, what)
 
 
-@pytest.mark.parametrize(("tiny", "kind"), cases.every(PIECEWISE, ("offset", "wide")))
+@pytest.mark.parametrize(("tiny", "kind"), quickly(cases.every(PIECEWISE, ("offset", "wide")), 16))
 def test_all_nine_pairs_against_the_oracle(tiny: Tiny, kind: str) -> None:
     check_pairs(tiny, kind, NATIVE, torch.eye(tiny.outputs, dtype=DTYPE))
 
 
 @pytest.mark.parametrize(
-    ("tiny", "kind"), cases.every(LARGER[:7], ("offset", "l2 ball", "clipped l1 ball"))
+    ("tiny", "kind"),
+    quickly(cases.every(LARGER[:7], ("offset", "l2 ball", "clipped l1 ball")), 11),
 )
 def test_all_nine_pairs_against_samples(tiny: Tiny, kind: str) -> None:
     check_pairs(tiny, kind, NATIVE, torch.eye(tiny.outputs, dtype=DTYPE))

@@ -10,6 +10,7 @@ from lipverify.interval import Interval
 from lipverify.numerics import DTYPE
 from lipverify.operators.gate import relax_chords
 from tests.bounds import cases
+from tests.oracles.budget import quickly
 from tests.oracles.networks import LARGER, PIECEWISE, Tiny
 
 
@@ -40,8 +41,10 @@ def test_interval_and_crown_contain_all_values(tiny: Tiny, kind: str) -> None:
     check_nested(setting.crown_preactivations, setting.interval_preactivations)
 
 
-ALPHA_CASES = cases.every((*PIECEWISE, *LARGER), ("centered", "clipped l2 ball")) + cases.every(
-    (PIECEWISE[1], PIECEWISE[10], LARGER[0]), cases.REGIONS
+ALPHA_CASES = quickly(
+    cases.every((*PIECEWISE, *LARGER), ("centered", "clipped l2 ball"))
+    + cases.every((PIECEWISE[1], PIECEWISE[10], LARGER[0]), cases.REGIONS),
+    42,
 )
 
 
@@ -76,7 +79,10 @@ def check_outputs(tiny: Tiny, kind: str, upper: Tensor, rows: Tensor) -> None:
 
 @pytest.mark.parametrize(
     ("tiny", "kind"),
-    cases.every((*PIECEWISE, LARGER[0], LARGER[6], LARGER[7]), ("offset", "wide", "l1 ball")),
+    quickly(
+        cases.every((*PIECEWISE, LARGER[0], LARGER[6], LARGER[7]), ("offset", "wide", "l1 ball")),
+        18,
+    ),
 )
 @pytest.mark.parametrize("engine", ["native", "auto_LiRPA", "alpha"])
 def test_output_bounds_are_above_the_exact_maximum(tiny: Tiny, kind: str, engine: str) -> None:

@@ -11,12 +11,13 @@ from lipverify.verdict import Falsified, Unknown, Verified
 from tests.metamorphic import changes
 from tests.oracles import boxes, networks
 from tests.oracles import operator_norm as judge
+from tests.oracles.budget import quickly
 from tests.oracles.networks import Tiny
 from tests.oracles.operator_norm import PAIRS
 from tests.oracles.regions import Regions
 from tests.search.questions import ask, lipschitz, monotonicity, robustness
 
-SEEDS = range(5)
+SEEDS = quickly(range(5), 2)
 SIZES = (2, 4, 3, 2)
 COMPLETE = 1e-5
 """Relative width of an interval that is found to its end."""

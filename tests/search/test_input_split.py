@@ -42,9 +42,7 @@ KINKY = (
 )
 """Gates that depend on each other wherever they are open: their product set is larger than the
 Clarke Jacobian at kinks, so no number of cuts makes the bound exact."""
-GENERIC = [
-    tiny for tiny in PIECEWISE if not any(name in str(tiny) for name in KINKY)
-]
+GENERIC = [tiny for tiny in PIECEWISE if not any(name in str(tiny) for name in KINKY)]
 
 
 @dataclass
@@ -473,9 +471,7 @@ def test_acas_xu_within_two_percent(shared) -> None:  # noqa: ANN001
     norm = norm_named("inf")
     query = NormQuery(torch.eye(5, dtype=DTYPE), norm, norm, None, None)
     start = search_norm(setting.backward, setting.region, query, WitnessConfig(), 0)
-    result = norm_search(
-        setting, query, unknown(5), start, Clock(None), silent(), 6000, 0.02
-    )
+    result = norm_search(setting, query, unknown(5), start, Clock(None), silent(), 6000, 0.02)
     assert result.stop is None and result.upper <= 1.02 * result.witness.value
 
 

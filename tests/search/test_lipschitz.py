@@ -12,6 +12,7 @@ from lipverify.verdict import Falsified, Reason, Unknown, Verified
 from tests.bounds import cases
 from tests.oracles import autodiff, boxes, networks
 from tests.oracles import operator_norm as judge
+from tests.oracles.budget import quickly
 from tests.oracles.networks import LARGER, PIECEWISE, Tiny
 from tests.oracles.operator_norm import PAIRS
 from tests.oracles.regions import Regions
@@ -26,7 +27,7 @@ def regions_of(tiny: Tiny) -> Regions:
 
 
 @pytest.mark.parametrize("method", PLAIN)
-@pytest.mark.parametrize("tiny", PIECEWISE, ids=str)
+@pytest.mark.parametrize("tiny", quickly(PIECEWISE, 8), ids=str)
 def test_the_interval_holds_the_exact_constant(tiny: Tiny, method: str) -> None:
     regions = regions_of(tiny)
     result = ask(tiny, regions.box, lipschitz(tiny), method=method)
@@ -35,7 +36,7 @@ def test_the_interval_holds_the_exact_constant(tiny: Tiny, method: str) -> None:
 
 
 @pytest.mark.parametrize(("input_norm", "output_norm"), PAIRS)
-@pytest.mark.parametrize("tiny", PIECEWISE[:12], ids=str)
+@pytest.mark.parametrize("tiny", quickly(PIECEWISE[:12], 4), ids=str)
 def test_all_nine_pairs_of_norms(tiny: Tiny, input_norm: str, output_norm: str) -> None:
     regions = regions_of(tiny)
     exact = regions.norm(input_norm, output_norm)
@@ -45,7 +46,7 @@ def test_all_nine_pairs_of_norms(tiny: Tiny, input_norm: str, output_norm: str) 
 
 @pytest.mark.parametrize("share", [0.5, 0.999, 1.001, 1.5])
 @pytest.mark.parametrize("method", ["interval", "linear", "auto"])
-@pytest.mark.parametrize("tiny", PIECEWISE[:12], ids=str)
+@pytest.mark.parametrize("tiny", quickly(PIECEWISE[:12], 5), ids=str)
 def test_thresholds_are_never_decided_wrongly(tiny: Tiny, method: str, share: float) -> None:
     regions = regions_of(tiny)
     exact = regions.norm("inf", "inf")
@@ -79,7 +80,8 @@ def test_combined_rows(kind: str, output_norm: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tiny", "kind"), cases.every(LARGER[1:7], ("offset", "l2 ball", "clipped l1 ball"))
+    ("tiny", "kind"),
+    quickly(cases.every(LARGER[1:7], ("offset", "l2 ball", "clipped l1 ball")), 6),
 )
 def test_smooth_and_larger_networks_against_samples(tiny: Tiny, kind: str) -> None:
     region = cases.region_of(tiny, kind)
@@ -140,11 +142,11 @@ def test_a_gap_ends_the_search_with_an_interval_that_keeps_it() -> None:
     assert result.bound is not None and result.bound.upper <= 11 * result.bound.lower
 
 
-@pytest.mark.parametrize("gap", [0.05, 0.5, 2.0])
+@pytest.mark.parametrize("gap", quickly([0.05, 0.5, 2.0], 1))
 @pytest.mark.parametrize(("input_norm", "output_norm"), PAIRS)
 def test_a_gap_never_costs_the_upper_end(input_norm: str, output_norm: str, gap: float) -> None:
     """What was left out of a search because it is good enough is still part of the maximum."""
-    for tiny in (PIECEWISE[0], PIECEWISE[1], PIECEWISE[9], LARGER[0]):
+    for tiny in (PIECEWISE[0], PIECEWISE[1], PIECEWISE[9]):
         exact = regions_of(tiny).norm(input_norm, output_norm)
         prop = lipschitz(tiny, input_norm, output_norm, gap=gap)
         check_norm(ask(tiny, regions_of(tiny).box, prop), exact, None)
