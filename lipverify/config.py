@@ -13,6 +13,19 @@ class PreactivationConfig:
 
 
 @dataclass(frozen=True)
+class GateConfig:
+    """How the relaxation of gates over preactivation and adjoint is optimised (DESIGN 4.2)."""
+
+    iterations: int = 16
+    """Steps of projected Adam for each set of bounds; 0 leaves the start, Shi et al.'s."""
+    rate: float = 0.2
+    decay: float = 0.98
+    """The rate shrinks by this factor with each step."""
+    work: float = 5e10
+    """Multiplications that all steps of one query may take, about; what would exceed it is left."""
+
+
+@dataclass(frozen=True)
 class WitnessConfig:
     """How points that attain a large value are searched for."""
 

@@ -129,7 +129,7 @@ class Box(AbstractRegion):
         return Interval(self.lower, self.upper)
 
     def support(self, slope: Tensor) -> Tensor:
-        return torch.where(slope >= 0, slope * self.upper, slope * self.lower).sum(-1)
+        return (slope * torch.where(slope >= 0, self.upper, self.lower)).sum(-1)
 
     def project(self, x: Tensor) -> Tensor:
         return torch.minimum(torch.maximum(x, self.lower), self.upper)

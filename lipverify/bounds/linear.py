@@ -66,10 +66,34 @@ def linear(
 def _row_norms(
     stage: _Stage, elements: Interval, dual: AbstractNorm, adjoints: dict[str, Interval]
 ) -> Tensor | None:
-    """A bound [r] of each row's dual norm from one more substitution, through its convex chord.
+    """A bound [r] of each row's dual norm from one more substitution; None: the elements' is it."""
+    chord = norm_chord(elements, dual)
+    if chord is None:
+        return None
+    return chord.norm(_row_objective(stage, chord.slope, adjoints))
 
-    |g| <= its chord on [lower, upper] gives the l1 norm (Shi et al. 2022, section 3.3); g^2 <= its
-    chord gives the squared l2 norm. The largest entry (dual of l1) is exact from the elements.
+
+@dataclass(frozen=True, eq=False)
+class NormChord:
+    """slope [r, n] . row + intercept [r], rounded up, lies above the row's norm (l2: its square)."""
+
+    slope: Tensor
+    intercept: Tensor
+    squared: bool
+
+    def norm(self, value: Tensor) -> Tensor:
+        """The bound of the norm from a bound of slope . row: [r]."""
+        total = value + self.intercept
+        if not self.squared:
+            return total
+        return total.clamp(min=0.0).sqrt() * (1 + 4 * UNIT_ROUNDOFF) + SMALLEST
+
+
+def norm_chord(elements: Interval, dual: AbstractNorm) -> NormChord | None:
+    """The convex norm `dual` of each row, below its chord on the intervals [r, n] of the elements.
+
+    |g| gives the l1 norm (Shi et al. 2022, section 3.3), g^2 the squared l2 norm. The largest entry
+    (dual of l1) is exact from the elements: None.
     """
     lower, upper = elements.lower, elements.upper
     if dual.name == "1":
@@ -80,12 +104,11 @@ def _row_norms(
         reach = elements.magnitude
         intercept = torch.where(mixed, upper - slope * upper, torch.zeros_like(lower))
         intercept = intercept + torch.where(mixed, 16 * UNIT_ROUNDOFF * reach, 0.0)
-        return _row_objective(stage, slope, adjoints) + _sum_up(intercept)
+        return NormChord(slope, _sum_up(intercept), squared=False)
     if dual.name == "2":
         slope = lower + upper
         intercept = -lower * upper + 16 * UNIT_ROUNDOFF * elements.magnitude**2
-        squares = _row_objective(stage, slope, adjoints) + _sum_up(intercept)
-        return squares.clamp(min=0.0).sqrt() * (1 + 4 * UNIT_ROUNDOFF) + SMALLEST
+        return NormChord(slope, _sum_up(intercept), squared=True)
     return None
 
 

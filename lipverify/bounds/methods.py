@@ -4,15 +4,17 @@ A method is a list of stages, cheap ones first; each is tried only if the ones b
 decide the question, and what they proved is kept.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 from torch import Tensor
 
 from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem, interval
 from lipverify.bounds.linear import linear
 from lipverify.bounds.mean_split import mean_split
+from lipverify.bounds.optimised import EVERYTHING, Effort, GateBounds, optimised
 from lipverify.bounds.preactivation import (
     ForwardProblem,
     Preactivations,
@@ -20,7 +22,8 @@ from lipverify.bounds.preactivation import (
     interval_values,
 )
 from lipverify.bounds.propagation import Engine, GateRelaxation, NativeEngine
-from lipverify.config import PreactivationConfig
+from lipverify.bounds.reduced_graph import reduce_graph
+from lipverify.config import GateConfig, PreactivationConfig
 from lipverify.errors import UnknownMethod
 from lipverify.graph import BackwardGraph, backward_graph
 from lipverify.interval import Interval
@@ -39,6 +42,7 @@ class Setting:
     region: AbstractRegion
     config: PreactivationConfig
     memory: float = 4e9
+    gates: GateConfig = field(default_factory=GateConfig)
 
     @cached_property
     def backward(self) -> BackwardGraph:
@@ -80,6 +84,21 @@ class Setting:
         rate = self.config.alpha_rate
         return LirpaEngine(self.backward, self.region, relax_chords, iterations, rate)
 
+    @cached_property
+    def gate_bounds(self) -> GateBounds:
+        """Gates that see their preactivations, on the network reduced to its open neurons."""
+        from lipverify.bounds.lirpa.gates import GateEngine
+
+        reduced = reduce_graph(self.backward, self.region, self.alpha_preactivations)
+        return GateBounds(
+            self.backward,
+            self.region,
+            reduced,
+            GateEngine(self.backward),
+            GateEngine(reduced.backward),
+            self.gates,
+        )
+
     def native_engine(self, relax_gate: GateRelaxation) -> Engine:
         """Our own substitution with that gate relaxation (the same numbers, less overhead)."""
         return NativeEngine(self.backward, self.region, relax_gate)
@@ -88,18 +107,35 @@ class Setting:
         return JacobianProblem(self.backward, rows, preactivations, self.memory)
 
 
-Stage = Callable[[Setting, Tensor, AbstractNorm, JacobianBounds | None], JacobianBounds]
-"""(setting, rows [r, m], input norm, what is known) -> bounds, intersected with what is known."""
+class Stage(Protocol):
+    """(setting, rows [r, m], input norm, what is known) -> bounds, intersected with it."""
+
+    def __call__(
+        self,
+        setting: Setting,
+        rows: Tensor,
+        input_norm: AbstractNorm,
+        known: JacobianBounds | None,
+        effort: Effort = EVERYTHING,
+    ) -> JacobianBounds: ...
 
 
 def interval_stage(
-    setting: Setting, rows: Tensor, input_norm: AbstractNorm, known: JacobianBounds | None
+    setting: Setting,
+    rows: Tensor,
+    input_norm: AbstractNorm,
+    known: JacobianBounds | None,
+    effort: Effort = EVERYTHING,
 ) -> JacobianBounds:
     return _meet(known, interval(setting.problem(rows, setting.interval_preactivations)))
 
 
 def mean_split_stage(
-    setting: Setting, rows: Tensor, input_norm: AbstractNorm, known: JacobianBounds | None
+    setting: Setting,
+    rows: Tensor,
+    input_norm: AbstractNorm,
+    known: JacobianBounds | None,
+    effort: Effort = EVERYTHING,
 ) -> JacobianBounds:
     problem = setting.problem(rows, setting.crown_preactivations)
     # Neither is always tighter; only intervals keep the sign of what is exactly non-negative.
@@ -107,7 +143,11 @@ def mean_split_stage(
 
 
 def recurjac_stage(
-    setting: Setting, rows: Tensor, input_norm: AbstractNorm, known: JacobianBounds | None
+    setting: Setting,
+    rows: Tensor,
+    input_norm: AbstractNorm,
+    known: JacobianBounds | None,
+    effort: Effort = EVERYTHING,
 ) -> JacobianBounds:
     problem = setting.problem(rows, setting.crown_preactivations)
     start = _meet(known, interval(problem))
@@ -116,17 +156,39 @@ def recurjac_stage(
 
 
 def crown_linear_stage(
-    setting: Setting, rows: Tensor, input_norm: AbstractNorm, known: JacobianBounds | None
+    setting: Setting,
+    rows: Tensor,
+    input_norm: AbstractNorm,
+    known: JacobianBounds | None,
+    effort: Effort = EVERYTHING,
 ) -> JacobianBounds:
     engine = setting.native_engine(relax_chords)
     return _linear(setting, rows, input_norm, known, setting.crown_preactivations, engine)
 
 
 def alpha_linear_stage(
-    setting: Setting, rows: Tensor, input_norm: AbstractNorm, known: JacobianBounds | None
+    setting: Setting,
+    rows: Tensor,
+    input_norm: AbstractNorm,
+    known: JacobianBounds | None,
+    effort: Effort = EVERYTHING,
 ) -> JacobianBounds:
     engine, preactivations = setting.alpha_engine, setting.alpha_preactivations
     return _linear(setting, rows, input_norm, known, preactivations, engine)
+
+
+def optimised_gates_stage(
+    setting: Setting,
+    rows: Tensor,
+    input_norm: AbstractNorm,
+    known: JacobianBounds | None,
+    effort: Effort = EVERYTHING,
+) -> JacobianBounds:
+    """What comes after the linear stage; which is done first if nothing is known."""
+    if known is None:
+        known = alpha_linear_stage(setting, rows, input_norm, known)
+    problem = setting.problem(rows, setting.alpha_preactivations)
+    return optimised(setting.gate_bounds, problem, input_norm, known, effort)
 
 
 def _linear(
@@ -148,6 +210,7 @@ STAGES: Mapping[str, Stage] = {
     "recurjac": recurjac_stage,
     "linear (CROWN)": crown_linear_stage,
     "linear (alpha-CROWN)": alpha_linear_stage,
+    "linear (optimised gates)": optimised_gates_stage,
 }
 
 

@@ -5,6 +5,7 @@ independent copies of the graph (rows of the Jacobian), `specs` the functions bo
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol, final
 
 import torch
@@ -185,9 +186,44 @@ def rounding_slack(
     longest path (Higham 2002, section 3.1). `sources` holds magnitudes of the sources [batch,
     *shape], `slopes` and `intercepts` the largest |slope| and |intercept| of each relaxed node.
     """
-    reach = dict(sources)
     # Each constant is a flat sum over a node, and so is the last step at a source.
-    depth: dict[str, int] = {name: 8 + dag[name].size for name in sources}
+    depth = {name: 8 + dag[name].size for name in sources}
+    reach = path_reach(dag, target, PathReach(sources, depth), slopes, intercepts)
+    return reach.slack(dag, target, objective)
+
+
+@dataclass(frozen=True, eq=False)
+class PathReach:
+    """By node: the sum of the magnitudes of all paths from it to a source, [batch, *shape], and the
+    float operations on the longest one."""
+
+    magnitude: Mapping[str, Tensor]
+    depth: Mapping[str, int]
+
+    def slack(self, dag: Dag, target: str, objective: Tensor) -> Tensor:
+        """A bound of the rounding error of objective . target: [specs, batch]."""
+        magnitude = (objective.abs() * self.magnitude[target].unsqueeze(0)).flatten(2).sum(-1)
+        slack = 2 * gamma(self.depth[target] + dag[target].size) * magnitude + SMALLEST
+        if not bool(torch.isfinite(slack).all()):
+            raise NumericalFailure(f"overflow while bounding {target!r}")
+        return slack
+
+
+def path_reach(
+    dag: Dag,
+    target: str,
+    sources: PathReach,
+    slopes: Mapping[str, Tensor],
+    intercepts: Mapping[str, Tensor],
+    crossing: Mapping[str, Tensor] | None = None,
+) -> PathReach:
+    """`sources`, and every node that `target` depends on.
+
+    `crossing` holds, for gates that are relaxed over (z, g), the largest |slope| in z: paths go on
+    into the forward graph, whose preactivations are then among the sources.
+    """
+    crossing = crossing or {}
+    reach, depth = dict(sources.magnitude), dict(sources.depth)
     below = dag.ancestors(target)
     for node in dag:
         if node.name not in below or node.operator is None:
@@ -200,11 +236,12 @@ def rounding_slack(
             depth[node.name] = node.operator.terms + 4 + flat + longest
         else:
             operand = node.inputs[-1]
-            reach[node.name] = slopes[node.name] * reach[operand] + intercepts[node.name]
-            depth[node.name] = 16 + node.size + depth[operand]
-    size = dag[target].size
-    magnitude = (objective.abs() * reach[target].unsqueeze(0)).flatten(2).sum(-1)
-    slack = 2 * gamma(depth[target] + size) * magnitude + SMALLEST
-    if not bool(torch.isfinite(slack).all()):
-        raise NumericalFailure(f"overflow while bounding {target!r}")
-    return slack
+            total = slopes[node.name] * reach[operand] + intercepts[node.name]
+            longest = depth[operand]
+            if node.name in crossing:
+                shared = node.inputs[0]
+                total = total + crossing[node.name] * reach[shared]
+                longest = max(longest, depth[shared])
+            reach[node.name] = total
+            depth[node.name] = 16 + node.size + longest
+    return PathReach(reach, depth)

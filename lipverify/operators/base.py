@@ -181,6 +181,15 @@ class Activation(AbstractOperator):
     def gate(self, x: Interval) -> Interval:
         """The range of the Clarke derivative over [lower, upper], rounded outward."""
 
+    def gate_lines(self, x: Interval) -> Relaxation:
+        """Affine functions of x below and above the Clarke derivative (at kinks, all its slopes).
+
+        As written here, the constant ends of `gate`; better where the derivative moves with x.
+        """
+        ends = self.gate(x)
+        flat = torch.zeros_like(ends.lower)
+        return Relaxation(flat, ends.lower, flat, ends.upper)
+
     @abstractmethod
     def relax(self, x: Interval, lower_choice: Tensor | None = None) -> Relaxation:
         """Affine functions below and above on [lower, upper].

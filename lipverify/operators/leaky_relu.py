@@ -37,5 +37,8 @@ class LeakyReLU(Activation):
     def gate(self, x: Interval) -> Interval:
         return two_slopes.gate(x, self.slope, 1.0)
 
+    def gate_lines(self, x: Interval) -> Relaxation:
+        return two_slopes.gate_lines(x, self.slope, 1.0)
+
     def relax(self, x: Interval, lower_choice: Tensor | None = None) -> Relaxation:
         return two_slopes.relax(x, self.slope, 1.0, lower_choice)

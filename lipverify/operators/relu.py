@@ -30,5 +30,8 @@ class ReLU(Activation):
     def gate(self, x: Interval) -> Interval:
         return two_slopes.gate(x, 0.0, 1.0)
 
+    def gate_lines(self, x: Interval) -> Relaxation:
+        return two_slopes.gate_lines(x, 0.0, 1.0)
+
     def relax(self, x: Interval, lower_choice: Tensor | None = None) -> Relaxation:
         return two_slopes.relax(x, 0.0, 1.0, lower_choice)

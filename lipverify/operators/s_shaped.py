@@ -17,6 +17,11 @@ BISECTION_STEPS = 60
 SATURATED = 1000.0
 """Beyond it, tanh and sigmoid equal their limits, and their derivatives 0, in float64."""
 
+PIECES = 128
+"""Of an interval, on which a derivative is compared with a line."""
+SHORTEST, LONGEST = 1e-6, 64.0
+"""Widths between which lines are drawn below and above a derivative."""
+
 Function = Callable[[Tensor], Tensor]
 
 
@@ -29,6 +34,39 @@ def gate(x: Interval, derivative: Function, largest: float) -> Interval:
     through = (x.lower <= 0) & (x.upper >= 0)
     high = torch.where(through, torch.full_like(high, largest), high.clamp(max=largest))
     return Interval(low.clamp(min=0.0, max=largest), high)
+
+
+def gate_lines(
+    x: Interval, derivative: Function, ends: Interval, curvature: float
+) -> Relaxation:
+    """Parallel lines below and above the derivative, with the slope of its chord on [lower, upper].
+
+    Their offsets are the extremes of derivative - line at the nodes of a grid, moved outward by
+    curvature h^2 / 8: a function lies that near to its chords on pieces of length h, where
+    `curvature` bounds its second derivative. `ends` holds the range of the derivative, which is
+    all there is to say on very short, very long or far intervals.
+    """
+    width = x.upper - x.lower
+    use = (width >= SHORTEST) & (width <= LONGEST) & (x.magnitude <= SATURATED)
+    lower, upper = torch.where(use, x.lower, 0.0), torch.where(use, x.upper, 1.0)
+    width = upper - lower
+    slope = (derivative(upper) - derivative(lower)) / width
+    share = torch.linspace(0.0, 1.0, PIECES + 1, dtype=lower.dtype)
+    share = share.reshape(-1, *[1] * lower.ndim)
+    nodes = (1 - share) * lower + share * upper  # both ends are hit exactly
+    apart = derivative(nodes) - slope * (nodes - lower)
+    # Nodes are rounded, so pieces are a little longer than width / PIECES.
+    bend = 1.01 * curvature * (width / PIECES) ** 2 / 8
+    magnitude = torch.maximum(lower.abs(), upper.abs())
+    slack = 4 * ELEMENTARY_ULPS * UNIT_ROUNDOFF * (1.0 + slope.abs() * magnitude) + bend
+    start = slope * lower
+    flat = torch.zeros_like(slope)
+    return Relaxation(
+        torch.where(use, slope, flat),
+        torch.where(use, apart.amin(0) - start - slack, ends.lower),
+        torch.where(use, slope, flat),
+        torch.where(use, apart.amax(0) - start + slack, ends.upper),
+    )
 
 
 def relax(x: Interval, f: Function, derivative: Function) -> Relaxation:

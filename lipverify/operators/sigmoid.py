@@ -31,5 +31,8 @@ class Sigmoid(Activation):
     def gate(self, x: Interval) -> Interval:
         return s_shaped.gate(x, self.derivative, 0.25)
 
+    def gate_lines(self, x: Interval) -> Relaxation:
+        return s_shaped.gate_lines(x, self.derivative, self.gate(x), curvature=0.125)
+
     def relax(self, x: Interval, lower_choice: Tensor | None = None) -> Relaxation:
         return s_shaped.relax(x, torch.sigmoid, self.derivative)

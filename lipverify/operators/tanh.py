@@ -32,5 +32,8 @@ class Tanh(Activation):
     def gate(self, x: Interval) -> Interval:
         return s_shaped.gate(x, self.derivative, 1.0)
 
+    def gate_lines(self, x: Interval) -> Relaxation:
+        return s_shaped.gate_lines(x, self.derivative, self.gate(x), curvature=2.0)
+
     def relax(self, x: Interval, lower_choice: Tensor | None = None) -> Relaxation:
         return s_shaped.relax(x, torch.tanh, self.derivative)

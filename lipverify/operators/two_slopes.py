@@ -10,6 +10,9 @@ from lipverify.interval import Interval
 from lipverify.numerics import SMALLEST, UNIT_ROUNDOFF, round_down, round_up, upper_share
 from lipverify.operators.base import Relaxation
 
+THIN = 2.0**-20
+"""Ends nearer to 0 than this share of the other one get no line of their own."""
+
 
 def gate(x: Interval, negative: float, positive: float) -> Interval:
     """{negative} below 0, {positive} above, the whole interval where 0 is in reach."""
@@ -23,6 +26,38 @@ def gate(x: Interval, negative: float, positive: float) -> Interval:
         return value
 
     return Interval(end(low), end(high))
+
+
+def gate_lines(x: Interval, negative: float, positive: float) -> Relaxation:
+    """Lines below and above the step from `negative` to `positive` at 0, where 0 lies inside.
+
+    One leads from (lower, negative) to (0, positive) and on, the other from (0, negative) to
+    (upper, positive): of a rising step, the first lies above and the second below; of a falling
+    one, it is the other way round. Where one end is far nearer to 0 than the other, the line there
+    is a constant: a steep one says no more, and carries huge coefficients.
+    """
+    step = gate(x, negative, positive)
+    inside = (x.lower < 0) & (x.upper > 0)
+    rise = positive - negative
+
+    def line(width: Tensor, beyond: Tensor, at_zero: float) -> tuple[Tensor, Tensor]:
+        slope = rise / torch.where(inside, width, torch.ones_like(width))
+        use = inside & (width >= THIN * beyond) & torch.isfinite(slope)
+        return torch.where(use, slope, 0.0).to(width), torch.full_like(width, at_zero)
+
+    first = line(-x.lower, x.upper, positive)
+    second = line(x.upper, -x.lower, negative)
+    (lower_slope, low), (upper_slope, high) = (
+        (second, first) if rise >= 0 else (first, second)
+    )
+    # The slope is rounded, and with it the line's value at the far end of its side.
+    slack = 16 * UNIT_ROUNDOFF * (abs(negative) + abs(positive)) + SMALLEST
+    return Relaxation(
+        lower_slope,
+        torch.where(inside, low - slack, step.lower),
+        upper_slope,
+        torch.where(inside, high + slack, step.upper),
+    )
 
 
 def relax(x: Interval, negative: float, positive: float, choice: Tensor | None) -> Relaxation:

@@ -51,7 +51,7 @@ class LirpaEngine:
         # Only slopes of unstable ReLUs can be optimised; without any, 0.3's optimiser fails.
         free = any(_is_unstable_relu(node, preactivations) for node in bounded)
         iterations = self._iterations if free else 0
-        with _translated(target):
+        with translated(target):
             return self._module.upper(
                 target,
                 objective,
@@ -77,7 +77,7 @@ class LirpaEngine:
         for gate in self._backward.gates:
             if gate.name in below:
                 intervals[gate.inputs[1]] = adjoints[gate.name]
-        with _translated(target):
+        with translated(target):
             return self._module.upper(target, objective, self._region, rows, intervals)
 
 
@@ -88,7 +88,7 @@ def _is_unstable_relu(node: Node, preactivations: Mapping[str, Interval]) -> boo
 
 
 @contextmanager
-def _translated(target: str) -> Iterator[None]:
+def translated(target: str) -> Iterator[None]:
     """auto_LiRPA at work: float64, and whatever goes wrong inside it as a `NumericalFailure`."""
     try:
         # Importing torch's optimiser on the way adds warning filters: they are put back.

@@ -5,7 +5,7 @@ forward graph's input; the seed is a second input without perturbation, whose ba
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -42,22 +42,30 @@ OPTIONS: dict[str, Any] = {
 
 
 class RegionPerturbation(Perturbation):
-    """Our regions, asked by auto_LiRPA for the extremum of a linear function."""
+    """Our regions, asked by auto_LiRPA for the extremum of a linear function.
 
-    def __init__(self, region: AbstractRegion) -> None:
+    One region for all of a batch, or one for each of its entries.
+    """
+
+    def __init__(self, *regions: AbstractRegion) -> None:
         super().__init__()
-        self.region = region
+        self.regions = regions
 
     def concretize(self, x: Tensor, A: Any, sign: int = -1, aux: object = None) -> Any:
         if A is None:
             return None
-        coefficient = A.reshape(A.shape[0], A.shape[1], -1)
-        return sign * self.region.support(sign * coefficient)
+        coefficient = sign * A.reshape(A.shape[0], A.shape[1], -1)
+        if len(self.regions) == 1:
+            return sign * self.regions[0].support(coefficient)
+        parts = zip(self.regions, coefficient, strict=True)
+        return sign * torch.stack([region.support(part) for region, part in parts])
 
     def init(self, x: Tensor, aux: object = None, forward: bool = False) -> Any:
-        box = self.region.bounding
-        lower = box.lower.reshape(1, *x.shape[1:]).expand(x.shape)
-        upper = box.upper.reshape(1, *x.shape[1:]).expand(x.shape)
+        boxes = [region.bounding for region in self.regions]
+        lower, upper = (
+            torch.stack(ends).reshape(-1, *x.shape[1:]).expand(x.shape)
+            for ends in ([box.lower for box in boxes], [box.upper for box in boxes])
+        )
         return LinearBound(None, None, None, None, lower, upper), x, None
 
 
@@ -73,10 +81,16 @@ class _Placeholder(torch.nn.Module):
 
 
 class JacobianModule(BoundedModule):
-    """Forward and backward graph in one BoundedModule."""
+    """Forward and backward graph in one BoundedModule.
 
-    def __init__(self, backward: BackwardGraph, relax_gate: GateRelaxation) -> None:
+    `own_relus`: relax ReLU by our node, whose parameters are ours, not by auto_LiRPA's.
+    """
+
+    def __init__(
+        self, backward: BackwardGraph, relax_gate: GateRelaxation, own_relus: bool = False
+    ) -> None:
         self.__dict__["backward_graph"] = backward
+        self.__dict__["own_relus"] = own_relus
         self.__dict__["relax_gate"] = relax_gate
         self.__dict__["ids"] = {}
         self.__dict__["fixed"] = None
@@ -120,7 +134,7 @@ class JacobianModule(BoundedModule):
             return AffineNode(operator, operands)
         if isinstance(operator, Gate):
             return GateNode(operator, self.relax_gate, operands)
-        if isinstance(operator, ReLU):
+        if isinstance(operator, ReLU) and not self.own_relus:
             return BoundRelu({"device": "cpu"}, operands, 0, self.bound_opts)
         return ActivationNode(operator, operands)
 
@@ -145,15 +159,48 @@ class JacobianModule(BoundedModule):
         rate: float = 0.5,
     ) -> Tensor:
         """max objective . target: [specs, batch, *shape] -> [specs, batch]. Not rounded."""
-        specs, batch = objective.shape[:2]
+        specs = objective.shape[0]
         if specs == objective[0, 0].numel():
             # As many functions as entries would be given the node's shape, which 0.3's optimiser
             # cannot handle; one function more (zero) keeps them a list.
             objective = torch.cat([objective, torch.zeros_like(objective[:1])])
-        center = region.center.reshape(1, *self.backward_graph.forward.input_shape)
+        if iterations == 0:
+            with torch.no_grad():
+                return self.crown(target, objective, (region,), rows, intervals)[:specs]
+        options = self._options(target, objective, (region,), rows, intervals)
+        self.__dict__["fixed"] = options["intermediate_layer_bounds"]
+        self.set_bound_opts({"optimize_bound_args": {"iteration": iterations, "lr_alpha": rate}})
+        bounds = self.compute_bounds(method="alpha-CROWN", **options)[1]
+        return bounds.detach().reshape(objective.shape[1], -1).T[:specs]
+
+    def crown(
+        self,
+        target: str,
+        objective: Tensor,
+        regions: Sequence[AbstractRegion],
+        rows: Tensor,
+        intervals: Mapping[str, Interval],
+    ) -> Tensor:
+        """As `upper`, with the nodes' parameters as they are; differentiable in them.
+
+        `regions` has one entry, or one for each of the batch.
+        """
+        options = self._options(target, objective, regions, rows, intervals)
+        bounds = self.compute_bounds(method="CROWN", **options)[1]
+        return bounds.reshape(objective.shape[1], -1).T
+
+    def _options(
+        self,
+        target: str,
+        objective: Tensor,
+        regions: Sequence[AbstractRegion],
+        rows: Tensor,
+        intervals: Mapping[str, Interval],
+    ) -> dict[str, Any]:
+        batch = objective.shape[1]
+        center = regions[0].center.reshape(1, *self.backward_graph.forward.input_shape)
         center = center.expand(batch, *center.shape[1:])
         seed = rows.reshape(-1, *self.backward_graph.forward.output_shape)
-        x = (BoundedTensor(center, RegionPerturbation(region)), seed)
         fixed = {
             self.ids[name]: [
                 interval.lower.expand(batch, *interval.shape[1:]),
@@ -161,21 +208,13 @@ class JacobianModule(BoundedModule):
             ]
             for name, interval in intervals.items()
         }
-        options = {
-            "x": x,
+        return {
+            "x": (BoundedTensor(center, RegionPerturbation(*regions)), seed),
             "C": objective.transpose(0, 1),
             "bound_lower": False,
             "final_node_name": self.ids[target],
             "intermediate_layer_bounds": fixed,
         }
-        if iterations == 0:
-            with torch.no_grad():
-                bounds = self.compute_bounds(method="CROWN", **options)[1]
-            return bounds.reshape(batch, -1).T[:specs]
-        self.__dict__["fixed"] = fixed
-        self.set_bound_opts({"optimize_bound_args": {"iteration": iterations, "lr_alpha": rate}})
-        bounds = self.compute_bounds(method="alpha-CROWN", **options)[1]
-        return bounds.detach().reshape(batch, -1).T[:specs]
 
 
 def _named(node: Any, name: str, operands: list[Any]) -> Any:

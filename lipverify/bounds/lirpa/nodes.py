@@ -7,14 +7,17 @@ sigmoid are unsound for preactivations beyond 500). ReLU is auto_LiRPA's own nod
 alpha-CROWN optimises.
 """
 
+from math import prod
 from typing import Any
 
+import torch
 from auto_LiRPA.bound_ops import Bound, BoundInput, BoundRelu
 from torch import Tensor
 
 from lipverify.bounds.propagation import GateRelaxation
 from lipverify.interval import Interval
 from lipverify.operators import Activation, AffineOperator, Gate, Relaxation
+from lipverify.operators.gate_planes import GatePlanes
 
 __all__ = ["AffineNode", "ActivationNode", "BoundInput", "BoundRelu", "GateNode"]
 
@@ -56,60 +59,131 @@ class AffineNode(_OwnNode):
         return (coefficient * constant).flatten(2).sum(-1)
 
 
+def _side(
+    coefficient: Tensor, positive: tuple[Tensor, Tensor], negative: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Coefficients and constants behind an elementwise node, from (slope, intercept) by the sign.
+
+    [specs, batch, *shape] -> the same, and [specs, batch].
+    """
+    # Half of a coefficient 0 on either side: a derivative of `clamp` would count it on both.
+    above = (coefficient + coefficient.abs()) / 2
+    below = coefficient - above
+    constant = (above * positive[1] + below * negative[1]).flatten(2).sum(-1)
+    return above * positive[0] + below * negative[0], constant
+
+
 def _relaxed(
     relaxation: Relaxation, last_lA: Coefficients, last_uA: Coefficients
 ) -> tuple[tuple[Coefficients, Coefficients], Tensor | float, Tensor | float]:
-    """Coefficients and constants behind an elementwise node, by the signs of its coefficients."""
+    """Both sides behind an elementwise node with this relaxation."""
     low = (relaxation.lower_slope, relaxation.lower_intercept)
     high = (relaxation.upper_slope, relaxation.upper_intercept)
-
-    def one_side(coefficient: Coefficients, for_positive: Any, for_negative: Any) -> Any:
-        if coefficient is None:
-            return None, 0.0
-        positive, negative = coefficient.clamp(min=0.0), coefficient.clamp(max=0.0)
-        constant = positive * for_positive[1] + negative * for_negative[1]
-        return (
-            positive * for_positive[0] + negative * for_negative[0],
-            constant.flatten(2).sum(-1),
-        )
-
-    below, below_constant = one_side(last_lA, low, high)
-    above, above_constant = one_side(last_uA, high, low)
+    below, below_constant = (None, 0.0) if last_lA is None else _side(last_lA, low, high)
+    above, above_constant = (None, 0.0) if last_uA is None else _side(last_uA, high, low)
     return (below, above), below_constant, above_constant
 
 
+def _parted(coefficient: Coefficients, index: Tensor) -> tuple[Coefficients, Coefficients]:
+    """The coefficients elsewhere (None: nowhere), and those at the flat positions `index`."""
+    if coefficient is None:
+        return None, None
+    flat = coefficient.flatten(2)
+    if index.numel() == flat.shape[2]:  # all of them, in order
+        return None, flat
+    return flat.index_fill(2, index, 0.0).reshape(coefficient.shape), flat[:, :, index]
+
+
+def _joined(rest: Coefficients, own: Coefficients, index: Tensor, node: Any) -> Coefficients:
+    """The inverse of `_parted`, for coefficients of `node`."""
+    if own is None:
+        return rest
+    shape = (*own.shape[:2], *node.output_shape[1:])
+    if own.shape[2] == prod(shape[2:]):
+        return own.reshape(shape)
+    if rest is None:
+        rest = own.new_zeros(shape)
+    return rest.flatten(2).index_add(2, index, own).reshape(shape)
+
+
 class ActivationNode(_OwnNode):
-    """An activation with our relaxation."""
+    """An activation with our relaxation.
+
+    `relaxation`, where set, is used instead of the one that the operand's bounds tell. `chosen`,
+    where set, holds flat positions and relaxations [specs, batch, k] of their own for these.
+    """
 
     def __init__(self, operator: Activation, operands: list[Any]) -> None:
         super().__init__(operands)
         self.operator = operator
         self.requires_input_bounds = [0]
+        self.relaxation: Relaxation | None = None
+        self.chosen: tuple[Tensor, Relaxation] | None = None
 
     def forward(self, *x: Tensor) -> Tensor:
         return self.operator.evaluate(*x)
 
     def bound_backward(self, last_lA: Coefficients, last_uA: Coefficients, *x: Any) -> Any:
-        relaxation = self.operator.relax(Interval(x[0].lower, x[0].upper))
-        pair, below, above = _relaxed(relaxation, last_lA, last_uA)
-        return [pair], below, above
+        relaxation = self.relaxation
+        if relaxation is None:
+            relaxation = self.operator.relax(Interval(x[0].lower, x[0].upper))
+        if self.chosen is None:
+            pair, below, above = _relaxed(relaxation, last_lA, last_uA)
+            return [pair], below, above
+        index, chosen = self.chosen
+        low, high = _parted(last_lA, index), _parted(last_uA, index)
+        rest, below, above = _relaxed(relaxation, low[0], high[0])
+        own, own_below, own_above = _relaxed(chosen, low[1], high[1])
+        pair = tuple(_joined(a, b, index, x[0]) for a, b in zip(rest, own, strict=True))
+        return [pair], below + own_below, above + own_above
 
 
 class GateNode(_OwnNode):
-    """Operands (z, g): activation'(z) g, relaxed as a function of g alone."""
+    """Operands (z, g): activation'(z) g.
+
+    Relaxed as a function of g alone; but by planes over (z, g) [specs, batch, k] at the flat
+    positions that `mixture`, where set, holds with them. `relaxation` is as for activations.
+    """
 
     def __init__(self, operator: Gate, relax_gate: GateRelaxation, operands: list[Any]) -> None:
         super().__init__(operands)
         self.operator = operator
         self.relax_gate = relax_gate
         self.requires_input_bounds = [0, 1]
+        self.relaxation: Relaxation | None = None
+        self.mixture: tuple[Tensor, GatePlanes] | None = None
 
     def forward(self, *x: Tensor) -> Tensor:
         return self.operator.evaluate(*x)
 
     def bound_backward(self, last_lA: Coefficients, last_uA: Coefficients, *x: Any) -> Any:
-        preactivation, adjoint = x
-        slope = self.operator.activation.gate(Interval(preactivation.lower, preactivation.upper))
-        relaxation = self.relax_gate(slope, Interval(adjoint.lower, adjoint.upper))
-        pair, below, above = _relaxed(relaxation, last_lA, last_uA)
-        return [(None, None), pair], below, above
+        z, adjoint = x
+        relaxation = self.relaxation
+        if relaxation is None:
+            slope = self.operator.activation.gate(Interval(z.lower, z.upper))
+            relaxation = self.relax_gate(slope, Interval(adjoint.lower, adjoint.upper))
+        if self.mixture is None:
+            pair, below, above = _relaxed(relaxation, last_lA, last_uA)
+            return [(None, None), pair], below, above
+        index, planes = self.mixture
+        low, high = _parted(last_lA, index), _parted(last_uA, index)
+        rest, below, above = _relaxed(relaxation, low[0], high[0])
+        for_g, for_z = _of_each_operand(planes)
+        own, own_below, own_above = _relaxed(for_g, low[1], high[1])
+        crossing, _, _ = _relaxed(for_z, low[1], high[1])
+        pair = tuple(_joined(a, b, index, adjoint) for a, b in zip(rest, own, strict=True))
+        return (
+            [tuple(_joined(None, part, index, z) for part in crossing), pair],
+            below + own_below,
+            above + own_above,
+        )
+
+
+def _of_each_operand(planes: GatePlanes) -> tuple[Relaxation, Relaxation]:
+    """What planes say of g, with their constants, and what of z, without."""
+    below, above = planes.below, planes.above
+    zero = torch.zeros((), dtype=below.z_slope.dtype)
+    return (
+        Relaxation(below.g_slope, below.intercept, above.g_slope, above.intercept),
+        Relaxation(below.z_slope, zero, above.z_slope, zero),
+    )

@@ -1,0 +1,278 @@
+"""Linear bounds of the Jacobian with gates that see their preactivations (DESIGN 4.2), optimised.
+
+The bounds of `bounds.linear` once more, in the same order (adjoints, elements, row norms), each
+with its own mixture of planes per gate and its own slopes of the forward graph. Parameters are
+found on the reduced network, where a step is cheap; what is returned is proved, since the whole
+network is then bounded with them once, and rounded outward.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem
+from lipverify.bounds.linear import norm_chord
+from lipverify.bounds.mixtures import Evaluator, Mixtures, Question, proved_upper
+from lipverify.bounds.preactivation import one_hot
+from lipverify.bounds.reduced_graph import ReducedGraph
+from lipverify.config import GateConfig
+from lipverify.errors import InvertedInterval, NumericalFailure
+from lipverify.graph import BackwardGraph
+from lipverify.interval import Interval
+from lipverify.norms import AbstractNorm
+from lipverify.region import AbstractRegion
+
+AT_ONCE = 2**21
+"""Coefficients of one node worked on together: more gain nothing, and stops would wait longer."""
+
+Stop = Callable[[], bool]
+
+
+class Optimiser(Protocol):
+    """An engine that finds parameters; `index` as in `Mixtures`."""
+
+    def optimise(
+        self, question: Question, index: Mapping[str, Tensor], config: GateConfig, stop: Stop
+    ) -> Mixtures: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Effort:
+    """How much is worth doing: `stop` ends the work, and rows whose norm is proved to be at most
+    `enough` need none."""
+
+    stop: Stop = lambda: False
+    enough: float = -torch.inf
+
+
+EVERYTHING = Effort()
+
+
+@dataclass(frozen=True, eq=False)
+class GateBounds:
+    """A network on a region, reduced there, and the engines for both graphs."""
+
+    full: BackwardGraph
+    region: AbstractRegion
+    reduced: ReducedGraph
+    evaluator: Evaluator
+    optimiser: Optimiser
+    config: GateConfig
+
+    def upper(self, question: Question, stop: Stop) -> Tensor | None:
+        """A proved bound [specs, batch]; None if no parameter bears on it."""
+        small = self.reduced.question(question)
+        if small is None:
+            return None
+        index = {
+            name: torch.arange(len(positions)) for name, positions in self.reduced.index.items()
+        }
+        found = self.optimiser.optimise(small, index, self.config, stop)
+        return proved_upper(self.evaluator, self.full, question, self.reduced.mixtures(found))
+
+    @property
+    def step_size(self) -> int:
+        """About the multiplications of one step, per spec and copy."""
+        forward = self.reduced.backward.forward
+        # Each weight once per graph, and again for the derivatives; the planes of each gate.
+        gates = sum(node.size for node in forward.activations)
+        return 4 * forward.parameters + 200 * gates
+
+
+def optimised(
+    gates: GateBounds,
+    problem: JacobianProblem,
+    input_norm: AbstractNorm,
+    known: JacobianBounds,
+    effort: Effort,
+) -> JacobianBounds:
+    """`known`, intersected with what is gained: never worse. Rounded outward."""
+    assert known.adjoints is not None
+    dual = input_norm.dual
+    rows = (known.row_norm(dual) > effort.enough).nonzero().flatten()
+    if not rows.numel() or not gates.reduced.origin:
+        return known
+    run = _Run(gates, _rows_of_problem(problem, rows), effort.stop)
+    return _with_rows(known, rows, run.bounds(dual, _rows_of(known, rows), effort.enough))
+
+
+class _Run:
+    """One pass over adjoints, elements and norms; what the work allows is left."""
+
+    def __init__(self, gates: GateBounds, problem: JacobianProblem, stop: Stop) -> None:
+        self._gates = gates
+        self._problem = problem
+        self._stop = stop
+        self._left = gates.config.work
+
+    def bounds(self, dual: AbstractNorm, known: JacobianBounds, enough: float) -> JacobianBounds:
+        backward = self._problem.backward
+        adjoints = dict(known.adjoints or {})
+        rows = torch.arange(len(self._problem.rows))
+        for gate in backward.gates:
+            index = self._open(gate.name)
+            interval = adjoints[gate.name]
+            if index.numel() and self._depends(gate.inputs[1]):
+                interval = self._tighten(gate.inputs[1], rows, index, interval, adjoints)
+            adjoints[gate.name] = interval
+        elements = known.elements
+        if self._depends(backward.jacobian):
+            elements = self._elements(dual, elements, adjoints, enough)
+        norms = self._norms(dual, elements, adjoints)
+        if norms is None:
+            norms = known.row_norms
+        elif known.row_norms is not None:
+            norms = torch.minimum(norms, known.row_norms)
+        return JacobianBounds(elements, norms, adjoints)
+
+    def _elements(
+        self,
+        dual: AbstractNorm,
+        elements: Interval,
+        adjoints: Mapping[str, Interval],
+        enough: float,
+    ) -> Interval:
+        """Row by row, since each has its own entries that matter; the widest first."""
+        shape = self._problem.backward[self._problem.backward.jacobian].shape
+        lower, upper = elements.lower.clone(), elements.upper.clone()
+        order = elements.magnitude.amax(1).argsort(descending=True)
+        for row in order.tolist():
+            low, high = lower[row], upper[row]
+            if dual.name == "1":
+                matters = (low < 0) & (high > 0)  # of known sign, |entry| is linear
+            elif dual.name == "inf":
+                matters = torch.maximum(-low, high) > enough
+            else:
+                matters = high > low
+            index = (high - low).argsort(descending=True)
+            index = index[matters[index]]
+            if not index.numel():
+                continue
+            known = Interval(low.reshape(1, *shape), high.reshape(1, *shape))
+            rows = torch.tensor([row])
+            found = self._tighten(self._problem.backward.jacobian, rows, index, known, adjoints)
+            lower[row], upper[row] = found.lower.flatten(), found.upper.flatten()
+        return Interval(lower, upper)
+
+    def _norms(
+        self, dual: AbstractNorm, elements: Interval, adjoints: Mapping[str, Interval]
+    ) -> Tensor | None:
+        chord = norm_chord(elements, dual)
+        if chord is None:
+            return None
+        jacobian = self._problem.backward[self._problem.backward.jacobian]
+        rows = torch.arange(len(self._problem.rows))
+        objective = chord.slope.reshape(1, -1, *jacobian.shape)
+        question = self._question(jacobian.name, objective, rows, adjoints)
+        found = self._gates.upper(question, self._stop)
+        return None if found is None else chord.norm(found[0])
+
+    def _tighten(
+        self,
+        target: str,
+        rows: Tensor,
+        index: Tensor,
+        known: Interval,
+        adjoints: Mapping[str, Interval],
+    ) -> Interval:
+        """`known` [rows, *shape] with the flat entries `index`, the first ones first."""
+        shape = self._problem.backward[target].shape
+        lower = known.lower.reshape(len(rows), -1).clone()
+        upper = known.upper.reshape(len(rows), -1).clone()
+        for part in self._parts(index, len(rows)):
+            unit = one_hot(part, shape).expand(-1, len(rows), *shape)
+            question = self._question(target, torch.cat([unit, -unit]), rows, adjoints)
+            found = self._gates.upper(question, self._stop)
+            if found is None:
+                break
+            above, below = found.T.split(len(part), 1)
+            upper[:, part] = torch.minimum(upper[:, part], above)
+            lower[:, part] = torch.maximum(lower[:, part], -below)
+        try:
+            return Interval(lower.reshape(known.shape), upper.reshape(known.shape))
+        except InvertedInterval as error:
+            raise NumericalFailure(f"bounds of {target!r} are inverted or NaN") from error
+
+    def _parts(self, index: Tensor, copies: int) -> Iterator[Tensor]:
+        """Entries that fit the memory, until the time or the work is used up."""
+        backward = self._gates.reduced.backward
+        widest = max(node.size for graph in (backward, backward.forward) for node in graph)
+        largest = max(node.size for node in self._problem.backward)
+        most = min(AT_ONCE / widest, self._problem.memory / (8.0 * 12 * largest))
+        for part in index.split(max(1, int(most / (2 * copies)))):
+            work = 2.0 * len(part) * copies * self._gates.step_size * self._gates.config.iterations
+            if self._stop() or work > self._left:
+                return
+            self._left -= work
+            yield part
+
+    def _question(
+        self, target: str, objective: Tensor, rows: Tensor, adjoints: Mapping[str, Interval]
+    ) -> Question:
+        problem = self._problem
+        return Question(
+            target,
+            objective,
+            problem.rows[rows],
+            problem.preactivations,
+            problem.slopes,
+            {name: _pick_rows(interval, rows) for name, interval in adjoints.items()},
+            (self._gates.region,),
+        )
+
+    def _open(self, gate: str) -> Tensor:
+        slope = self._problem.slopes[gate]
+        return (slope.lower < slope.upper).flatten().nonzero().flatten()
+
+    def _depends(self, target: str) -> bool:
+        """Whether an open gate lies behind the target; without one, it is known exactly."""
+        below = self._problem.backward.ancestors(target)
+        gates = (gate.name for gate in self._problem.backward.gates if gate.name in below)
+        return any(self._open(gate).numel() for gate in gates)
+
+
+def _pick_rows(interval: Interval, rows: Tensor) -> Interval:
+    return Interval(interval.lower[rows], interval.upper[rows])
+
+
+def _rows_of_problem(problem: JacobianProblem, rows: Tensor) -> JacobianProblem:
+    return JacobianProblem(
+        problem.backward,
+        problem.rows[rows],
+        problem.preactivations,
+        problem.memory,
+        problem.fixed,
+    )
+
+
+def _rows_of(known: JacobianBounds, rows: Tensor) -> JacobianBounds:
+    assert known.adjoints is not None
+    return JacobianBounds(
+        _pick_rows(known.elements, rows),
+        None if known.row_norms is None else known.row_norms[rows],
+        {name: _pick_rows(interval, rows) for name, interval in known.adjoints.items()},
+    )
+
+
+def _with_rows(known: JacobianBounds, rows: Tensor, found: JacobianBounds) -> JacobianBounds:
+    """`known` with some of its rows replaced."""
+    assert known.adjoints is not None and found.adjoints is not None
+    norms = known.row_norms
+    if found.row_norms is not None:
+        if norms is None:
+            norms = torch.full((len(known.elements.lower),), torch.inf, dtype=torch.float64)
+        norms = norms.index_copy(0, rows, found.row_norms)
+
+    def replaced(old: Interval, new: Interval) -> Interval:
+        return Interval(
+            old.lower.index_copy(0, rows, new.lower), old.upper.index_copy(0, rows, new.upper)
+        )
+
+    return JacobianBounds(
+        replaced(known.elements, found.elements),
+        norms,
+        {name: replaced(old, found.adjoints[name]) for name, old in known.adjoints.items()},
+    )
