@@ -16,7 +16,7 @@ class PreactivationConfig:
 class GateConfig:
     """How the relaxation of gates over preactivation and adjoint is optimised (DESIGN 4.2)."""
 
-    iterations: int = 16
+    iterations: int = 12
     """Steps of projected Adam for each set of bounds; 0 leaves the start, Shi et al.'s."""
     rate: float = 0.2
     decay: float = 0.98

@@ -51,7 +51,8 @@ class CutRegion(AbstractRegion):
         rounding of the beta terms is added.
         """
         flat = slope.reshape(-1, slope.shape[-1])
-        beta = self._multipliers(flat)
+        # Derivatives of the minimum over beta are those at the best beta.
+        beta = self._multipliers(flat.detach())
         moved = flat + beta @ self.slopes
         cost = beta @ self.offsets
         reach = self.slopes.abs() @ self.base.bounding.magnitude + self.offsets.abs()

@@ -75,7 +75,7 @@ def _row_norms(
 
 @dataclass(frozen=True, eq=False)
 class NormChord:
-    """slope [r, n] . row + intercept [r], rounded up, lies above the row's norm (l2: its square)."""
+    """slope [r, n] . row + intercept [r], rounded up, is above the row's norm (l2: its square)."""
 
     slope: Tensor
     intercept: Tensor

@@ -25,7 +25,7 @@ from lipverify.interval import Interval
 from lipverify.norms import AbstractNorm
 from lipverify.region import AbstractRegion
 
-AT_ONCE = 2**21
+AT_ONCE = 2**20
 """Coefficients of one node worked on together: more gain nothing, and stops would wait longer."""
 
 Stop = Callable[[], bool]

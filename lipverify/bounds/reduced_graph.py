@@ -8,7 +8,6 @@ coefficients are rounded, so nothing is proved on it: it serves to find paramete
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from lipverify.bounds.batched import Boxes, Reduced, reduce_network
@@ -35,7 +34,9 @@ class ReducedGraph:
     def question(self, question: Question) -> Question | None:
         """The question about the full network asked here; None if its target has gone."""
         gates, full_gates = gate_of(self.backward), gate_of(self.full)
-        targets = {self.full.jacobian: (self.backward.jacobian, None)}
+        targets: dict[str, tuple[str, Tensor | None]] = {
+            self.full.jacobian: (self.backward.jacobian, None)
+        }
         preactivations, slopes, adjoints = {}, {}, {}
         for name, origin in self.origin.items():
             gate, source, index = gates[name], full_gates[origin], self.index[name]

@@ -151,6 +151,9 @@ class Activation(AbstractOperator):
     piecewise_linear: ClassVar[bool] = False
     """Whether the derivative is constant between the kinks: a split there fixes the gate."""
 
+    has_choice: ClassVar[bool] = False
+    """Whether `relax` has more than one relaxation to offer."""
+
     def output_shape(self, *shapes: Shape) -> Shape:
         return shapes[0]
 

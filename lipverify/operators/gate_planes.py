@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lipverify.errors import NumericalFailure
 from lipverify.interval import Interval
 from lipverify.numerics import SMALLEST, UNIT_ROUNDOFF
 from lipverify.operators.base import Relaxation
@@ -51,7 +52,7 @@ def gate_planes(slope: Interval, lines: Relaxation, z: Interval, g: Interval) ->
     """The five planes on either side, rounded outward, the chord first.
 
     `slope`, `lines` (below and above the slope as a function of z) and `z` broadcast to the shape
-    of `g`. Raises `OutOfDomain` where g is infinite.
+    of `g`. Raises `OutOfDomain` where g is infinite, `NumericalFailure` where a chord overflows.
     """
     chord = relax_chords(slope, g)
     shape = g.shape
@@ -101,8 +102,10 @@ def _above(
     # which moves the bound by that share of |y| and of every term.
     steep = torch.maximum(alpha.abs(), beta.abs()) + torch.maximum(low[1].abs(), high[1].abs())
     terms = z_slope.abs() * reach + steep * g.magnitude + intercept.abs()
-    underflow = SMALLEST * (1 + reach + g.magnitude)
+    underflow = SMALLEST * (1 + reach) + SMALLEST * g.magnitude
     moved = intercept + 64 * UNIT_ROUNDOFF * terms + underflow
+    if not bool(torch.isfinite(moved[0]).all()):
+        raise NumericalFailure("Gate: overflow in the relaxation of d g")
     # The chord is exact where the gate is fixed; elsewhere, it stands in for what overflows.
     use = (alpha < beta) & torch.isfinite(z_slope * reach) & torch.isfinite(moved)
     return Planes(

@@ -19,6 +19,7 @@ class LeakyReLU(Activation):
     name = "LeakyRelu"
     kinks = (0.0,)
     piecewise_linear = True
+    has_choice = True
     slope: float = 0.01
 
     def evaluate(self, *x: Tensor) -> Tensor:

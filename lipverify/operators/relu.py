@@ -17,6 +17,7 @@ class ReLU(Activation):
     name = "Relu"
     kinks = (0.0,)
     piecewise_linear = True
+    has_choice = True
 
     def evaluate(self, *x: Tensor) -> Tensor:
         return torch.relu(x[0])

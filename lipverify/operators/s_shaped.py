@@ -36,9 +36,7 @@ def gate(x: Interval, derivative: Function, largest: float) -> Interval:
     return Interval(low.clamp(min=0.0, max=largest), high)
 
 
-def gate_lines(
-    x: Interval, derivative: Function, ends: Interval, curvature: float
-) -> Relaxation:
+def gate_lines(x: Interval, derivative: Function, ends: Interval, curvature: float) -> Relaxation:
     """Parallel lines below and above the derivative, with the slope of its chord on [lower, upper].
 
     Their offsets are the extremes of derivative - line at the nodes of a grid, moved outward by

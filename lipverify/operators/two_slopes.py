@@ -47,9 +47,7 @@ def gate_lines(x: Interval, negative: float, positive: float) -> Relaxation:
 
     first = line(-x.lower, x.upper, positive)
     second = line(x.upper, -x.lower, negative)
-    (lower_slope, low), (upper_slope, high) = (
-        (second, first) if rise >= 0 else (first, second)
-    )
+    (lower_slope, low), (upper_slope, high) = (second, first) if rise >= 0 else (first, second)
     # The slope is rounded, and with it the line's value at the far end of its side.
     slack = 16 * UNIT_ROUNDOFF * (abs(negative) + abs(positive)) + SMALLEST
     return Relaxation(

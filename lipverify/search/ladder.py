@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lipverify.bounds.jacobian import JacobianBounds
 from lipverify.bounds.methods import STAGES, Method, Setting
+from lipverify.bounds.optimised import Effort
 from lipverify.bounds.preactivation import Preactivations, forward_upper
 from lipverify.errors import InvertedInterval, NumericalFailure, OutOfDomain
 from lipverify.norms import AbstractNorm, norm_named, operator_norm
@@ -60,17 +61,18 @@ def norm_upper(
     signed = sign_rows(query.rows) if by_signs else None
     known: JacobianBounds | None = None
     known_signs: JacobianBounds | None = None
-    for name in method.stages:
+    effort = Effort(clock.expired, _enough(query, lower))
+    for name in method.stages_on(setting):
         if clock.expired():
             return NormBound(best.upper, best.stage, timeout(clock), known)
         stage = STAGES[name]
         try:
-            known = stage(setting, query.rows, query.input_norm, known)
+            known = stage(setting, query.rows, query.input_norm, known, effort)
             upper = operator_norm.upper(known.elements, query.input_norm, query.output_norm)
             rows = known.row_norm(query.input_norm.dual)
             upper = min(upper, operator_norm.from_rows(rows, query.output_norm))
             if signed is not None:
-                known_signs = stage(setting, signed, query.input_norm, known_signs)
+                known_signs = stage(setting, signed, query.input_norm, known_signs, effort)
                 upper = min(upper, _largest(known_signs, query.input_norm))
         except BREAKDOWNS as error:
             return NormBound(best.upper, best.stage, Stop(Reason.NUMERICS, str(error)), known)
@@ -80,6 +82,15 @@ def norm_upper(
         if decided():
             return NormBound(best.upper, best.stage, None, known)
     return NormBound(best.upper, best.stage, TOO_LOOSE, known)
+
+
+def _enough(query: NormQuery, lower: float) -> float:
+    """What a row's norm need not be proved to be below; -inf where rows add up."""
+    if query.output_norm.name != "inf":
+        return float("-inf")
+    if query.threshold is not None:
+        return query.threshold
+    return lower * (1 + (query.gap or 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,11 +117,12 @@ def slope_bounds(
     infinite = torch.full((len(query.indices),), torch.inf, dtype=torch.float64)
     best = SlopeBounds(-infinite, infinite, "none", None)
     known: JacobianBounds | None = None
-    for name in method.stages:
+    effort = Effort(clock.expired)
+    for name in method.stages_on(setting):
         if clock.expired():
             return SlopeBounds(best.lower, best.upper, best.stage, timeout(clock))
         try:
-            known = STAGES[name](setting, query.row, norm, known)
+            known = STAGES[name](setting, query.row, norm, known, effort)
         except BREAKDOWNS as error:
             stop = Stop(Reason.NUMERICS, str(error))
             return SlopeBounds(best.lower, best.upper, best.stage, stop)
@@ -191,6 +203,7 @@ def _output_stages(
         "recurjac": ("CROWN", by_crown),
         "linear (CROWN)": ("CROWN", by_crown),
         "linear (alpha-CROWN)": ("alpha-CROWN", by_alpha_crown),
+        "linear (optimised gates)": ("alpha-CROWN", by_alpha_crown),
     }
     stages: dict[str, Callable[[], Tensor]] = {}
     for name in method.stages:

@@ -21,7 +21,7 @@ def decide_monotonicity(job: Job, query: SlopeQuery) -> Decision:
     """Cheap bounds first, then the search for a violating pair, then the method's other stages."""
     if not query.indices:
         return Decision(Unknown(Reason.BOUND, "no feature was asked about"), "none")
-    first = replace(job.method, stages=job.method.stages[:1])
+    first = replace(job.method, stages=job.method.stages[:1], spare=None)
     found = _bounds(job, query, first)
     pairs: dict[int, Counterexample] = {}
     unconfirmed: dict[int, Unconfirmed] = {}

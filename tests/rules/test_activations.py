@@ -18,11 +18,13 @@ SOUND = [
     claims.interval_is_sound,
     claims.interval_is_isotone,
     claims.gate_holds_derivatives,
+    claims.gate_lines_hold_derivatives,
     claims.relaxation_is_sound,
 ]
 """Claims about points of an interval."""
 
 WHOLE = [
+    claims.choices_are_declared,
     claims.gate_is_whole_at_kinks,
     claims.one_side_fixes_the_gate,
     claims.relaxation_touches,

@@ -26,7 +26,11 @@ from lipverify.operators.gate_planes import PLANES, GatePlanes, mixed
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """What stays the same while the parameters of a question change, by activation node."""
+    """What stays the same while the parameters of a question change.
+
+    By activation node: `planes` of the gates that the target depends on, and `preactivations` at
+    the positions whose relaxation has a choice. `intervals` is what auto_LiRPA is given.
+    """
 
     question: Question
     index: Mapping[str, Tensor]
@@ -72,14 +76,14 @@ class GateEngine:
     ) -> Mixtures:
         specs, batch = prepared.question.size
         weights, choices = {}, {}
-        for name, index in prepared.index.items():
-            z = prepared.preactivations[name]
+        for name, z in prepared.preactivations.items():
             # CROWN's choice: the line through 0 on the side of the larger part.
             start = (z.upper > -z.lower).to(z.lower).expand(batch, -1)
             choices[name] = start.expand(specs, -1, -1).clone().requires_grad_()
-            if name in prepared.planes:
-                shape = (2, PLANES - 1, specs, batch, index.numel())
-                weights[name] = torch.zeros(shape, dtype=z.lower.dtype).requires_grad_()
+        for name, planes in prepared.planes.items():
+            start = torch.zeros_like(planes.above.intercept[1:]).unsqueeze(1)
+            shape = (2, PLANES - 1, specs, batch, start.shape[-1])
+            weights[name] = start.expand(shape).clone().requires_grad_()
         parameters = [*weights.values(), *choices.values()]
         optimiser = torch.optim.Adam(parameters, lr=config.rate)
         schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, config.decay)
@@ -103,7 +107,7 @@ class GateEngine:
             _project(weights, choices)
         return Mixtures(
             prepared.index,
-            dict(zip(weights, kept, strict=False)),
+            dict(zip(weights, kept[: len(weights)], strict=True)),
             dict(zip(choices, kept[len(weights) :], strict=True)),
         )
 
@@ -120,7 +124,7 @@ class GateEngine:
             intervals[node.inputs[0]] = z
             activation, gate = self._node(node.name), self._gates[node.name]
             activation.relaxation, activation.chosen = node.operator.relax(z), None
-            if node.name in index:
+            if node.name in index and node.operator.has_choice:
                 picked[node.name] = pick(z, index[node.name])
             if gate.name not in below:
                 continue
@@ -136,14 +140,14 @@ class GateEngine:
         self, prepared: _Prepared, weights: Mapping[str, Tensor], choices: Mapping[str, Tensor]
     ) -> Tensor:
         forward, question = self._backward.forward, prepared.question
-        for name, index in prepared.index.items():
+        for name, choice in choices.items():
             operator = forward[name].operator
             assert isinstance(operator, Activation)
-            own = operator.relax(prepared.preactivations[name], choices[name])
-            self._node(name).chosen = (index, own)
-            if name in weights:
-                mixture = mixed(prepared.planes[name], weights[name])
-                self._node(self._gates[name].name).mixture = (index, mixture)
+            own = operator.relax(prepared.preactivations[name], choice)
+            self._node(name).chosen = (prepared.index[name], own)
+        for name, share in weights.items():
+            mixture = mixed(prepared.planes[name], share)
+            self._node(self._gates[name].name).mixture = (prepared.index[name], mixture)
         return self._module.crown(
             question.target,
             question.objective,

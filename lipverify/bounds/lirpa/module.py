@@ -24,7 +24,7 @@ from lipverify.bounds.lirpa.nodes import (
 from lipverify.bounds.propagation import GateRelaxation
 from lipverify.graph import BackwardGraph, Dag, ForwardGraph, Node
 from lipverify.interval import Interval
-from lipverify.operators import AffineOperator, Gate, ReLU
+from lipverify.operators import Activation, AffineOperator, Gate, ReLU
 from lipverify.region import AbstractRegion
 
 OPTIONS: dict[str, Any] = {
@@ -136,6 +136,7 @@ class JacobianModule(BoundedModule):
             return GateNode(operator, self.relax_gate, operands)
         if isinstance(operator, ReLU) and not self.own_relus:
             return BoundRelu({"device": "cpu"}, operands, 0, self.bound_opts)
+        assert isinstance(operator, Activation)
         return ActivationNode(operator, operands)
 
     def register_parameter(self, name: str, param: Any) -> None:

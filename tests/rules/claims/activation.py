@@ -82,6 +82,47 @@ def gate_holds_derivatives(
     return count
 
 
+def gate_lines_hold_derivatives(
+    instance: ActivationInstance, x: Interval, random: torch.Generator
+) -> int:
+    """lower line <= every one-sided derivative <= upper line at points of x, exactly."""
+    operator, judge = instance.operator, instance.judge
+    lines = operator.gate_lines(x)
+    ends = [
+        values.tolist()
+        for values in (
+            lines.lower_slope,
+            lines.lower_intercept,
+            lines.upper_slope,
+            lines.upper_intercept,
+        )
+    ]
+    points = points_of(x, operator.kinks, random)
+    count = 0
+    for row in points.tolist():
+        for p, below, under, above, over in zip(row, *ends, strict=True):
+            for slope in judge.one_sided(p):
+                assert exact.line(below, under, p) <= slope.high, f"{instance}: below f'({p!r})"
+                assert slope.low <= exact.line(above, over, p), f"{instance}: above f'({p!r})"
+                count += 2
+    return count
+
+
+def choices_are_declared(instance: ActivationInstance, x: Interval) -> int:
+    """`has_choice` says whether another choice can give another relaxation."""
+    operator = instance.operator
+    ends = [operator.relax(x, torch.full_like(x.lower, share)) for share in (0.0, 1.0)]
+    differ = [
+        not torch.equal(getattr(ends[0], side), getattr(ends[1], side))
+        for side in ("lower_slope", "upper_slope")
+    ]
+    gate = operator.gate(x)
+    inside = (x.lower < 0) & (x.upper > 0) & (gate.lower < gate.upper)
+    if bool(inside.any()):
+        assert any(differ) == operator.has_choice, f"{instance}: has_choice is wrong"
+    return 1
+
+
 def gate_is_whole_at_kinks(instance: ActivationInstance, x: Interval) -> int:
     """Where a kink is in reach, the gate is the hull of both one-sided derivatives, no more."""
     gate = instance.operator.gate(x)
