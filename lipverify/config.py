@@ -21,6 +21,8 @@ class GateConfig:
     rate: float = 0.2
     decay: float = 0.98
     """The rate shrinks by this factor with each step."""
+    gain: float = 1e-3
+    """Relative gain on the first entries of a node below which the others are left."""
     work: float = 5e10
     """Multiplications that all steps of one query may take, about; what would exceed it is left."""
 

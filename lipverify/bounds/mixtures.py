@@ -15,10 +15,32 @@ from torch import Tensor
 from lipverify.bounds.propagation import PathReach, path_reach
 from lipverify.graph import BackwardGraph, ForwardGraph, Node
 from lipverify.interval import Interval
-from lipverify.operators import Activation, Gate
+from lipverify.operators import Activation, Relaxation
 from lipverify.operators.gate import relax_chords
 from lipverify.operators.gate_planes import GatePlanes, gate_planes, mixed
 from lipverify.region import AbstractRegion
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardPart:
+    """What is known of every activation on a region, by its node's name, [batch or 1, *shape]:
+    the interval of its preactivation, its relaxation, and lines around its derivative."""
+
+    intervals: Mapping[str, Interval]
+    relaxations: Mapping[str, Relaxation]
+    lines: Mapping[str, Relaxation]
+
+
+def forward_part(forward: ForwardGraph, preactivations: Mapping[str, Interval]) -> ForwardPart:
+    """All of it, from the preactivations by node."""
+    intervals, relaxations, lines = {}, {}, {}
+    for node in forward.activations:
+        assert isinstance(node.operator, Activation)
+        z = preactivations[node.inputs[0]]
+        intervals[node.name] = z
+        relaxations[node.name] = node.operator.relax(z)
+        lines[node.name] = node.operator.gate_lines(z)
+    return ForwardPart(intervals, relaxations, lines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,15 +48,14 @@ class Question:
     """max objective . (value of the backward node `target`), for each of a batch of copies.
 
     A copy is one row of the Jacobian on one subproblem: `rows` [batch, m], `objective` [specs,
-    batch, *shape of target]. Intervals are [batch or 1, *shape]: `preactivations` by forward node,
-    for every activation; `slopes` and `adjoints` by gate, for those that the target depends on.
-    `regions` has one entry, or one per copy.
+    batch, *shape of target]. `slopes` and `adjoints` hold intervals [batch or 1, *shape] by gate,
+    for those that the target depends on. `regions` has one entry, or one per copy.
     """
 
     target: str
     objective: Tensor
     rows: Tensor
-    preactivations: Mapping[str, Interval]
+    forward: ForwardPart
     slopes: Mapping[str, Interval]
     adjoints: Mapping[str, Interval]
     regions: Sequence[AbstractRegion]
@@ -82,13 +103,24 @@ def pick(interval: Interval, index: Tensor) -> Interval:
     return Interval(interval.lower.flatten(1)[:, index], interval.upper.flatten(1)[:, index])
 
 
-def planes_at(gate: Node, question: Question, index: Tensor) -> GatePlanes:
+def pick_relaxation(relaxation: Relaxation, index: Tensor) -> Relaxation:
+    """The given flat positions: [batch, *shape] -> [batch, k]."""
+    return Relaxation(
+        relaxation.lower_slope.flatten(1)[:, index],
+        relaxation.lower_intercept.flatten(1)[:, index],
+        relaxation.upper_slope.flatten(1)[:, index],
+        relaxation.upper_intercept.flatten(1)[:, index],
+    )
+
+
+def planes_at(activation: str, gate: str, question: Question, index: Tensor) -> GatePlanes:
     """The planes of the flat positions `index` of a gate: fields [PLANES, batch, k]."""
-    assert isinstance(gate.operator, Gate)
-    z = pick(question.preactivations[gate.inputs[0]], index)
-    lines = gate.operator.activation.gate_lines(z)
-    slope = pick(question.slopes[gate.name], index)
-    return gate_planes(slope, lines, z, pick(question.adjoints[gate.name], index))
+    return gate_planes(
+        pick(question.slopes[gate], index),
+        pick_relaxation(question.forward.lines[activation], index),
+        pick(question.forward.intervals[activation], index),
+        pick(question.adjoints[gate], index),
+    )
 
 
 def proved_upper(
@@ -118,9 +150,9 @@ def joint_slack(backward: BackwardGraph, question: Question, mixtures: Mixtures)
     slopes, intercepts = {}, {}
     for node in forward.activations:
         assert isinstance(node.operator, Activation)
-        z = question.preactivations[node.inputs[0]]
-        relaxation = node.operator.relax(z)  # its intercepts are those of every choice
-        slopes[node.name] = node.operator.gate(z).magnitude
+        relaxation = question.forward.relaxations[node.name]
+        # Of every choice that the activation has: slopes are in the gate, intercepts the same.
+        slopes[node.name] = node.operator.gate(question.forward.intervals[node.name]).magnitude
         intercepts[node.name] = torch.maximum(
             relaxation.lower_intercept.abs(), relaxation.upper_intercept.abs()
         )
@@ -153,7 +185,7 @@ def _backward_reach(
         if name not in mixtures.weights:
             continue
         index = mixtures.index[name]
-        planes = mixed(planes_at(gate, question, index), mixtures.weights[name])
+        planes = mixed(planes_at(name, gate.name, question, index), mixtures.weights[name])
         sides = (planes.below, planes.above)
         steepest = torch.stack([side.z_slope.abs() for side in sides]).amax((0, 1))
         highest = torch.stack([side.intercept.abs() for side in sides]).amax((0, 1))

@@ -6,7 +6,7 @@ found on the reduced network, where a step is cheap; what is returned is proved,
 network is then bounded with them once, and rounded outward.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem
 from lipverify.bounds.linear import norm_chord
-from lipverify.bounds.mixtures import Evaluator, Mixtures, Question, proved_upper
+from lipverify.bounds.mixtures import Evaluator, Mixtures, Question, forward_part, proved_upper
 from lipverify.bounds.preactivation import one_hot
 from lipverify.bounds.reduced_graph import ReducedGraph
 from lipverify.config import GateConfig
@@ -96,7 +96,7 @@ def optimised(
     if not rows.numel() or not gates.reduced.origin:
         return known
     run = _Run(gates, _rows_of_problem(problem, rows), effort.stop)
-    return _with_rows(known, rows, run.bounds(dual, _rows_of(known, rows), effort.enough))
+    return _with_bounds(known, rows, run.bounds(dual, _rows_of(known, rows), effort.enough))
 
 
 class _Run:
@@ -107,6 +107,7 @@ class _Run:
         self._problem = problem
         self._stop = stop
         self._left = gates.config.work
+        self._forward = forward_part(problem.backward.forward, problem.preactivations)
 
     def bounds(self, dual: AbstractNorm, known: JacobianBounds, enough: float) -> JacobianBounds:
         backward = self._problem.backward
@@ -135,27 +136,32 @@ class _Run:
         adjoints: Mapping[str, Interval],
         enough: float,
     ) -> Interval:
-        """Row by row, since each has its own entries that matter; the widest first."""
-        shape = self._problem.backward[self._problem.backward.jacobian].shape
-        lower, upper = elements.lower.clone(), elements.upper.clone()
-        order = elements.magnitude.amax(1).argsort(descending=True)
-        for row in order.tolist():
-            low, high = lower[row], upper[row]
-            if dual.name == "1":
-                matters = (low < 0) & (high > 0)  # of known sign, |entry| is linear
-            elif dual.name == "inf":
-                matters = torch.maximum(-low, high) > enough
-            else:
-                matters = high > low
-            index = (high - low).argsort(descending=True)
-            index = index[matters[index]]
-            if not index.numel():
-                continue
-            known = Interval(low.reshape(1, *shape), high.reshape(1, *shape))
-            rows = torch.tensor([row])
-            found = self._tighten(self._problem.backward.jacobian, rows, index, known, adjoints)
-            lower[row], upper[row] = found.lower.flatten(), found.upper.flatten()
-        return Interval(lower, upper)
+        """The entries that matter to the norm, the widest first."""
+        jacobian = self._problem.backward[self._problem.backward.jacobian]
+        known = elements.reshape(-1, *jacobian.shape)
+        if dual.name == "1":
+            matters = (elements.lower < 0) & (elements.upper > 0)  # else, |entry| is linear
+        elif dual.name == "inf":
+            matters = elements.magnitude > enough
+        else:
+            matters = elements.width > 0
+        for rows in self._row_groups(elements, matters):
+            widest = elements.width[rows].amax(0)
+            index = widest.argsort(descending=True)
+            index = index[matters[rows].any(0)[index]]
+            if index.numel():
+                part = _pick_rows(known, rows)
+                found = self._tighten(jacobian.name, rows, index, part, adjoints)
+                known = _with_rows(known, rows, found)
+        return known.reshape(*elements.shape)
+
+    def _row_groups(self, elements: Interval, matters: Tensor) -> Sequence[Tensor]:
+        """All rows together if that is little work; else one by one, as other entries of each
+        matter: the largest first."""
+        rows = torch.arange(len(elements.lower))
+        if len(rows) * int(matters.any(0).sum()) <= self._most(copies=1):
+            return [rows]
+        return elements.magnitude.sum(1).argsort(descending=True).split(1)
 
     def _norms(
         self, dual: AbstractNorm, elements: Interval, adjoints: Mapping[str, Interval]
@@ -189,8 +195,12 @@ class _Run:
             if found is None:
                 break
             above, below = found.T.split(len(part), 1)
+            before = float((upper[:, part] - lower[:, part]).sum())
             upper[:, part] = torch.minimum(upper[:, part], above)
             lower[:, part] = torch.maximum(lower[:, part], -below)
+            after = float((upper[:, part] - lower[:, part]).sum())
+            if after > (1 - self._gates.config.gain) * before:
+                break
         try:
             return Interval(lower.reshape(known.shape), upper.reshape(known.shape))
         except InvertedInterval as error:
@@ -198,16 +208,21 @@ class _Run:
 
     def _parts(self, index: Tensor, copies: int) -> Iterator[Tensor]:
         """Entries that fit the memory, until the time or the work is used up."""
-        backward = self._gates.reduced.backward
-        widest = max(node.size for graph in (backward, backward.forward) for node in graph)
-        largest = max(node.size for node in self._problem.backward)
-        most = min(AT_ONCE / widest, self._problem.memory / (8.0 * 12 * largest))
-        for part in index.split(max(1, int(most / (2 * copies)))):
-            work = 2.0 * len(part) * copies * self._gates.step_size * self._gates.config.iterations
+        config = self._gates.config
+        for part in index.split(self._most(copies)):
+            work = 2.0 * len(part) * copies * self._gates.step_size * config.iterations
             if self._stop() or work > self._left:
                 return
             self._left -= work
             yield part
+
+    def _most(self, copies: int) -> int:
+        """So many entries are worked on at once, both ends of each."""
+        backward = self._gates.reduced.backward
+        widest = max(node.size for graph in (backward, backward.forward) for node in graph)
+        largest = max(node.size for node in self._problem.backward)
+        most = min(AT_ONCE / widest, self._problem.memory / (8.0 * 12 * largest))
+        return max(1, int(most / (2 * copies)))
 
     def _question(
         self, target: str, objective: Tensor, rows: Tensor, adjoints: Mapping[str, Interval]
@@ -217,7 +232,7 @@ class _Run:
             target,
             objective,
             problem.rows[rows],
-            problem.preactivations,
+            self._forward,
             problem.slopes,
             {name: _pick_rows(interval, rows) for name, interval in adjoints.items()},
             (self._gates.region,),
@@ -257,22 +272,22 @@ def _rows_of(known: JacobianBounds, rows: Tensor) -> JacobianBounds:
     )
 
 
-def _with_rows(known: JacobianBounds, rows: Tensor, found: JacobianBounds) -> JacobianBounds:
+def _with_rows(known: Interval, rows: Tensor, found: Interval) -> Interval:
     """`known` with some of its rows replaced."""
+    return Interval(
+        known.lower.index_copy(0, rows, found.lower), known.upper.index_copy(0, rows, found.upper)
+    )
+
+
+def _with_bounds(known: JacobianBounds, rows: Tensor, found: JacobianBounds) -> JacobianBounds:
     assert known.adjoints is not None and found.adjoints is not None
     norms = known.row_norms
     if found.row_norms is not None:
         if norms is None:
             norms = torch.full((len(known.elements.lower),), torch.inf, dtype=torch.float64)
         norms = norms.index_copy(0, rows, found.row_norms)
-
-    def replaced(old: Interval, new: Interval) -> Interval:
-        return Interval(
-            old.lower.index_copy(0, rows, new.lower), old.upper.index_copy(0, rows, new.upper)
-        )
-
     return JacobianBounds(
-        replaced(known.elements, found.elements),
+        _with_rows(known.elements, rows, found.elements),
         norms,
-        {name: replaced(old, found.adjoints[name]) for name, old in known.adjoints.items()},
+        {name: _with_rows(old, rows, found.adjoints[name]) for name, old in known.adjoints.items()},
     )

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lipverify.bounds.batched import Boxes, Reduced, reduce_network
-from lipverify.bounds.mixtures import Mixtures, Question, gate_of, pick
+from lipverify.bounds.mixtures import (
+    ForwardPart,
+    Mixtures,
+    Question,
+    gate_of,
+    pick,
+    pick_relaxation,
+)
 from lipverify.graph import BackwardGraph, ForwardGraph, Node, backward_graph
 from lipverify.interval import Interval
 from lipverify.operators import Add, Dense
@@ -37,10 +44,12 @@ class ReducedGraph:
         targets: dict[str, tuple[str, Tensor | None]] = {
             self.full.jacobian: (self.backward.jacobian, None)
         }
-        preactivations, slopes, adjoints = {}, {}, {}
+        intervals, relaxations, lines, slopes, adjoints = {}, {}, {}, {}, {}
         for name, origin in self.origin.items():
             gate, source, index = gates[name], full_gates[origin], self.index[name]
-            preactivations[gate.inputs[0]] = pick(question.preactivations[source.inputs[0]], index)
+            intervals[name] = pick(question.forward.intervals[origin], index)
+            relaxations[name] = pick_relaxation(question.forward.relaxations[origin], index)
+            lines[name] = pick_relaxation(question.forward.lines[origin], index)
             slopes[gate.name] = pick(question.slopes[source.name], index)
             if source.name in question.adjoints:
                 adjoints[gate.name] = pick(question.adjoints[source.name], index)
@@ -53,7 +62,7 @@ class ReducedGraph:
             target,
             objective if index is None else objective[:, :, index],
             question.rows,
-            preactivations,
+            ForwardPart(intervals, relaxations, lines),
             slopes,
             adjoints,
             question.regions,

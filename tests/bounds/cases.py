@@ -11,7 +11,7 @@ from _pytest.mark.structures import ParameterSet
 from torch import Tensor
 
 from lipverify.bounds.methods import Setting
-from lipverify.config import PreactivationConfig
+from lipverify.config import GateConfig, PreactivationConfig
 from lipverify.interval import Interval
 from lipverify.norms import norm_named
 from lipverify.numerics import DTYPE
@@ -24,6 +24,7 @@ ROUNDING = 1e-11
 """Relative: what torch's own float64 results may be off by; bounds are about real arithmetic."""
 
 ALPHA = PreactivationConfig(alpha_iterations=5)
+GATES = GateConfig(iterations=4)
 
 
 def ball(inputs: int, norm: str, radius: float = 1.0) -> Ball:
@@ -74,6 +75,10 @@ BALLS: dict[str, Callable[[int], AbstractRegion]] = {
 REGIONS = {**BOXES, **BALLS}
 
 
+THROUGH_LIRPA = ("linear (alpha-CROWN)", "linear (optimised gates)")
+"""Stages that run auto_LiRPA: slower, and optimised, so the same only up to that."""
+
+
 @cache
 def region_of(tiny: Tiny, kind: str) -> AbstractRegion:
     return REGIONS[kind](tiny.inputs)
@@ -82,7 +87,7 @@ def region_of(tiny: Tiny, kind: str) -> AbstractRegion:
 @cache
 def setting_of(tiny: Tiny, kind: str) -> Setting:
     """Shared between tests, so that preactivations are bounded once."""
-    return Setting(originals.network(tiny), region_of(tiny, kind), ALPHA)
+    return Setting(originals.network(tiny), region_of(tiny, kind), ALPHA, gates=GATES)
 
 
 @cache

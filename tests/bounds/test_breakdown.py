@@ -91,7 +91,7 @@ def test_nan_and_overflow_are_errors(case: str, stage: str) -> None:
     tiny = UNUSABLE[case]()
     regions: tuple[AbstractRegion, ...] = (boxes.centered(2, 1.0), cases.ball(2, "2"))
     for region in regions:
-        setting = Setting(originals.network(tiny), region, cases.ALPHA)
+        setting = Setting(originals.network(tiny), region, cases.ALPHA, gates=cases.GATES)
         with pytest.raises(BROKEN):
             STAGES[stage](setting, torch.eye(tiny.outputs, dtype=DTYPE), norm_named("inf"), None)
 
@@ -105,7 +105,9 @@ def test_a_nan_bias_is_an_error(stage: str) -> None:
     tiny = networks.from_weights(
         [(make(3, 2), bias), (make(3, 3), make(3)), (make(2, 3), None)], "x"
     )
-    setting = Setting(originals.network(tiny), boxes.centered(2, 1.0), cases.ALPHA)
+    setting = Setting(
+        originals.network(tiny), boxes.centered(2, 1.0), cases.ALPHA, gates=cases.GATES
+    )
     with pytest.raises(BROKEN):
         STAGES[stage](setting, torch.eye(2, dtype=DTYPE), norm_named("inf"), None)
 
@@ -118,7 +120,7 @@ def test_tiny_and_large_weights_stay_sound(stage: str, scale: float) -> None:
     weights = [(scale * make(3, 2), None), (make(3, 3), None), (make(2, 3), None)]
     tiny = networks.from_weights(weights, f"scaled-{scale}", "leaky")
     region = boxes.offset(2)
-    setting = Setting(originals.network(tiny), region, cases.ALPHA)
+    setting = Setting(originals.network(tiny), region, cases.ALPHA, gates=cases.GATES)
     rows = torch.eye(2, dtype=DTYPE)
     elements = STAGES[stage](setting, rows, norm_named("inf"), None).elements
     truth = autodiff.jacobians(tiny, boxes.points(region, 200))

@@ -13,7 +13,7 @@ from tests.oracles import operator_norm as judge
 from tests.oracles.budget import quickly
 from tests.oracles.networks import LARGER, PIECEWISE, Tiny
 
-NATIVE = [name for name in STAGES if "alpha" not in name]
+NATIVE = [name for name in STAGES if name not in cases.THROUGH_LIRPA]
 FEW = 60
 """Of sampled Jacobians, so many are given to the brute-force judge."""
 
@@ -70,7 +70,7 @@ def test_combined_rows(tiny: Tiny, choice: cases.RowChoice) -> None:
 
 @pytest.mark.parametrize("tiny", (PIECEWISE[1], PIECEWISE[9], LARGER[2], LARGER[6]), ids=str)
 def test_through_auto_lirpa(tiny: Tiny) -> None:
-    check_pairs(tiny, "offset", ["linear (alpha-CROWN)"], torch.eye(tiny.outputs, dtype=DTYPE))
+    check_pairs(tiny, "offset", list(cases.THROUGH_LIRPA), torch.eye(tiny.outputs, dtype=DTYPE))
 
 
 @pytest.mark.parametrize(("input_norm", "output_norm"), judge.PAIRS)

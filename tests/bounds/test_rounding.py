@@ -111,7 +111,7 @@ def points(region: AbstractRegion) -> Tensor:
 
 def setting_of(layers: Layers, region: AbstractRegion) -> Setting:
     tiny = networks.from_weights(list(layers), "off the grid")
-    return Setting(originals.network(tiny), region, cases.ALPHA)
+    return Setting(originals.network(tiny), region, cases.ALPHA, gates=cases.GATES)
 
 
 def check(bounds: Interval, values: list, what: str) -> None:

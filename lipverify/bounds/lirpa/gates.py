@@ -18,7 +18,7 @@ from lipverify.bounds.mixtures import Mixtures, Question, gate_of, pick, planes_
 from lipverify.config import GateConfig
 from lipverify.graph import BackwardGraph
 from lipverify.interval import Interval
-from lipverify.numerics import float64_default
+from lipverify.numerics import SMALLEST, float64_default
 from lipverify.operators import Activation
 from lipverify.operators.gate import relax_chords
 from lipverify.operators.gate_planes import PLANES, GatePlanes, mixed
@@ -84,27 +84,28 @@ class GateEngine:
             start = torch.zeros_like(planes.above.intercept[1:]).unsqueeze(1)
             shape = (2, PLANES - 1, specs, batch, start.shape[-1])
             weights[name] = start.expand(shape).clone().requires_grad_()
+        if not weights:  # no gate behind the target has parameters
+            return Mixtures({}, {}, {})
         parameters = [*weights.values(), *choices.values()]
         optimiser = torch.optim.Adam(parameters, lr=config.rate)
         schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, config.decay)
-        best, kept = None, [part.detach().clone() for part in parameters]
-        for step in range(config.iterations + 1):
-            value = self._bound(prepared, weights, choices)
-            found = value.detach()
-            if best is None:
-                best = found
-            else:
-                better = found < best
-                best = torch.where(better, found, best)
-                for part, mine in zip(parameters, kept, strict=True):
-                    torch.where(better.unsqueeze(-1), part.detach(), mine, out=mine)
-            if step == config.iterations or stop():
+        value = self._bound(prepared, weights, choices)
+        best, kept = value.detach(), [part.detach().clone() for part in parameters]
+        # Relative to the start, so that Adam's own constant tells gradients from their rounding.
+        scale = best.abs().clamp(min=max(1e-6 * float(best.abs().amax()), SMALLEST))
+        for _ in range(config.iterations):
+            if stop():
                 break
             optimiser.zero_grad()
-            value.sum().backward()  # specs and copies have their own parameters: independent
+            (value / scale).sum().backward()  # parameters are each spec's and copy's own
             optimiser.step()
             schedule.step()
             _project(weights, choices)
+            value = self._bound(prepared, weights, choices)
+            better = value.detach() < best
+            best = torch.where(better, value.detach(), best)
+            for part, mine in zip(parameters, kept, strict=True):
+                torch.where(better.unsqueeze(-1), part.detach(), mine, out=mine)
         return Mixtures(
             prepared.index,
             dict(zip(weights, kept[: len(weights)], strict=True)),
@@ -120,10 +121,11 @@ class GateEngine:
         picked: dict[str, Interval] = {}
         for node in forward.activations:
             assert isinstance(node.operator, Activation)
-            z = question.preactivations[node.inputs[0]]
+            z = question.forward.intervals[node.name]
             intervals[node.inputs[0]] = z
             activation, gate = self._node(node.name), self._gates[node.name]
-            activation.relaxation, activation.chosen = node.operator.relax(z), None
+            activation.relaxation = question.forward.relaxations[node.name]
+            activation.chosen = None
             if node.name in index and node.operator.has_choice:
                 picked[node.name] = pick(z, index[node.name])
             if gate.name not in below:
@@ -133,7 +135,7 @@ class GateEngine:
             built = self._node(gate.name)
             built.relaxation, built.mixture = relax_chords(slope, adjoint), None
             if node.name in index:
-                planes[node.name] = planes_at(gate, question, index[node.name])
+                planes[node.name] = planes_at(node.name, gate.name, question, index[node.name])
         return _Prepared(question, index, planes, picked, intervals)
 
     def _bound(
