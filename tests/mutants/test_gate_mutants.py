@@ -35,7 +35,7 @@ def planes(*kinds: type) -> Claim:
         for instance in ACTIVATION_INSTANCES:
             if isinstance(instance.operator, kinds):
                 random = cases.generator(0)
-                z, g = claims.mixed_case(16, random)
+                z, g = claims.mixed_case(8, random)
                 claims.planes_are_sound(instance, z, g, random)
 
     return sweep

@@ -17,7 +17,7 @@ from tests.rules.instances import ACTIVATION_INSTANCES
 
 EVERY = pytest.mark.parametrize("instance", ACTIVATION_INSTANCES, ids=str)
 SIZE = 24
-FEW = 4
+FEW = 3
 """Gates per example of the exact sweep, twice 20 examples each of ten activations."""
 
 
@@ -33,7 +33,7 @@ def test_awkward_gates(instance, checks: Checks) -> None:
     """Zero widths, subnormal and huge ends, 0 as an end: of z and of g, in random pairs."""
     random = cases.generator(3)
     table = cases.awkward_intervals()
-    order, other = torch.randint(0, len(table.lower), (2, 150), generator=random)
+    order, other = torch.randint(0, len(table.lower), (2, 60), generator=random)
     z = Interval(table.lower[order], table.upper[order])
     g = claims.within(Interval(table.lower[other], table.upper[other]), claims.HUGE)
     checks.count(claims.planes_are_sound(instance, z, g, random))
