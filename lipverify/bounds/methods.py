@@ -10,6 +10,7 @@ from functools import cached_property
 
 from torch import Tensor
 
+from lipverify.bounds.conflicts import Conflicts, find_conflicts
 from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem, interval
 from lipverify.bounds.linear import linear
 from lipverify.bounds.mean_split import mean_split
@@ -29,6 +30,9 @@ from lipverify.norms import AbstractNorm
 from lipverify.operators import Activation, ReLU
 from lipverify.operators.gate import relax_chords, relax_constant
 from lipverify.region import AbstractRegion
+
+CONFLICT_NEURONS = 1000
+"""Conflicts are looked for among up to so many open neurons: the pairs are tested one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +74,11 @@ class Setting:
         if len(self.network.graph.activations) < 2 or not relus:
             return start
         return crown(self.forward_problem, self.alpha_engine, start)
+
+    @cached_property
+    def conflicts(self) -> Conflicts:
+        """Pairs of neurons that the region keeps apart."""
+        return find_conflicts(self.forward_problem, self.alpha_preactivations, CONFLICT_NEURONS)
 
     @cached_property
     def alpha_engine(self) -> Engine:

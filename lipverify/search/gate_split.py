@@ -7,6 +7,7 @@ any closed one. Anytime: it can be stopped between any two subproblems.
 """
 
 import heapq
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,37 +16,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipverify.bounds.conflicts import linear_uppers
 from lipverify.bounds.cuts import CutRegion
 from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem, interval
 from lipverify.bounds.linear import linear
 from lipverify.bounds.mean_split import mean_split
 from lipverify.bounds.methods import Setting
 from lipverify.bounds.preactivation import ForwardProblem, crown, one_hot
-from lipverify.bounds.propagation import (
-    NativeEngine,
-    activation_relaxations,
-    rounding_slack,
-    substitute,
-)
+from lipverify.bounds.propagation import NativeEngine
 from lipverify.bounds.quadratic import (
+    DualOf,
     LmiSolution,
-    Majorant,
     OpenGates,
+    QuadraticConfig,
     QuadraticDual,
+    WarmStart,
     entry_dual,
-    first_majorant,
     l1_dual,
-    l1_dual_majorised,
     l2_dual,
-    next_majorant,
     open_gates,
-    solve,
+    quadratic_upper,
 )
 from lipverify.errors import InvertedInterval, NumericalFailure
-from lipverify.graph import ForwardGraph
 from lipverify.interval import Interval
 from lipverify.norms import AbstractNorm, norm_named
-from lipverify.operators import AbstractOperator, Activation, Gate
+from lipverify.operators import AbstractOperator, Gate
 from lipverify.operators.gate import relax_chords
 from lipverify.region import AbstractRegion
 from lipverify.search.branching import Candidate, PseudoCosts
@@ -73,8 +68,8 @@ class Subproblem:
     fixed: Mapping[str, Interval]
     region: AbstractRegion
     upper: float
-    majorant: Majorant | None = None
-    """The parent's, to start from."""
+    start: WarmStart = field(default_factory=WarmStart)
+    """From the parent's solution."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,23 +78,9 @@ class Evaluation:
 
     upper: float
     candidates: tuple[Candidate, ...] = ()
-    majorant: Majorant | None = None
+    start: WarmStart = field(default_factory=WarmStart)
     point: Tensor | None = None
     """A point of a subproblem without open gates, at which the bound may be attained."""
-
-
-@dataclass(frozen=True)
-class GateSearchConfig:
-    """How hard the quadratic dual of one subproblem is worked on."""
-
-    max_signs: int = 24
-    """Up to this many entries of open sign, each gets its own variable; beyond, a majorant."""
-    rounds: int = 4
-    """Most alternations between multipliers and majorant."""
-    gain: float = 2e-3
-    """Relative gain below which another round is not worth it."""
-    relative_gap: float = 2e-3
-    max_steps: int = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +91,7 @@ class GateSearch:
     rows: Tensor
     objectives: tuple[Objective, ...]
     input_norm: AbstractNorm
-    config: GateSearchConfig = field(default_factory=GateSearchConfig)
+    config: QuadraticConfig = field(default_factory=QuadraticConfig)
 
     @cached_property
     def twins(self) -> Twins:
@@ -137,56 +118,35 @@ class GateSearch:
         norm = self.input_norm if objective.direction is None else norm_named("1")
         known = known.intersect(linear(jacobian, engine, relax_chords, norm, known))
         upper = min(upper, self._read(objective, known))
-        gates = open_gates(jacobian, known, 0)
+        gates = self._apart(open_gates(jacobian, known, 0))
         if upper <= target:
             return Evaluation(upper)
         if gates.count == 0:
             return self._leaf(problem, upper)
-        found = self._quadratic(objective, gates, problem.majorant, target, stop)
+        dual_of = self._dual(objective, gates)
+        found = quadratic_upper(gates, dual_of, problem.start, self.config, target, stop)
         candidates = self._candidates(found.dual, found.solution)
-        return Evaluation(min(upper, found.upper), candidates, found.majorant)
+        return Evaluation(min(upper, found.upper), candidates, found.start)
 
-    def _quadratic(
-        self,
-        objective: Objective,
-        gates: OpenGates,
-        majorant: Majorant | None,
-        target: float,
-        stop: Callable[[], bool],
-    ) -> "_Quadratic":
-        """The best proved bound of a few rounds; one round where no majorant is needed."""
-        signs = int(((gates.element_lower < 0) & (gates.element_upper > 0)).sum())
-        is_l1 = objective.direction is None and self.input_norm.dual.name == "1"
-        if not is_l1 or signs <= self.config.max_signs:
-            return self._solve(self._dual(objective, gates), None, target, stop)
-        majorant = majorant or first_majorant(gates)
-        best = self._solve(l1_dual_majorised(gates, majorant), majorant, target, stop)
-        for _ in range(self.config.rounds - 1):
-            if best.upper <= target or stop():
-                break
-            assert best.majorant is not None
-            majorant = next_majorant(gates, best.solution.moments, best.majorant)
-            new = self._solve(l1_dual_majorised(gates, majorant), majorant, target, stop)
-            gained = best.upper - new.upper
-            best = new if gained > 0 else best
-            if gained < self.config.gain * best.upper:
-                break
-        return best
-
-    def _solve(
-        self,
-        dual: QuadraticDual,
-        majorant: Majorant | None,
-        target: float,
-        stop: Callable[[], bool],
-    ) -> "_Quadratic":
-        solution = solve(
-            dual.lmi,
-            max_steps=self.config.max_steps,
-            relative_gap=self.config.relative_gap,
-            stop=lambda value: value <= target * (1 - 1e-9) or stop(),
-        )
-        return _Quadratic(dual.bound(solution.theta), dual, solution, majorant)
+    def _apart(self, gates: OpenGates) -> OpenGates:
+        """With the conflicts among the open gates."""
+        backward = self.setting.backward
+        places: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
+        for position, (name, index) in enumerate(gates.names):
+            gate = backward[name]
+            if _splittable(gate.operator):
+                assert isinstance(gate.operator, Gate)
+                right = gate.operator.activation.derivative(torch.ones(1, dtype=torch.float64))
+                rising = 1 if float(right) == gates.beta[position] else -1
+                places[gate.inputs[0], index].append((position, rising))
+        pairs, names = [], []
+        for number, pair in enumerate(self.setting.conflicts.pairs):
+            for one, one_rising in places.get(pair.first[:2], ()):
+                for two, two_rising in places.get(pair.second[:2], ()):
+                    sides = pair.first[2] * one_rising, pair.second[2] * two_rising
+                    pairs.append((one, sides[0], two, sides[1]))
+                    names.append(number)
+        return gates.apart(np.array(pairs, dtype=np.int64), np.array(names, dtype=np.int64))
 
     def _leaf(self, problem: Subproblem, upper: float) -> Evaluation:
         """All gates fixed: the relaxations of the preactivations are exact, and so is emptiness."""
@@ -237,6 +197,11 @@ class GateSearch:
             start = _clamped(start, one)
             if start is None:
                 return None
+        implied = self.setting.conflicts.implied((s.node, s.index, s.side) for s in together)
+        for (node, index), (side, least) in implied.items():
+            start = _clamped(start, Split(node, index, side), least)
+            if start is None:
+                return None
         splits = (*problem.splits, *together)
         region = self._cut(splits, start)
         if region.is_empty():
@@ -250,7 +215,7 @@ class GateSearch:
             tightened = start
         fixed = self._fixed(splits, tightened)
         return Subproblem(
-            problem.objective, splits, tightened, fixed, region, found.upper, found.majorant
+            problem.objective, splits, tightened, fixed, region, found.upper, found.start
         )
 
     def _cut(self, splits: tuple[Split, ...], preactivations: Preactivations) -> CutRegion:
@@ -268,27 +233,11 @@ class GateSearch:
         self, node: str, splits: list[Split], preactivations: Preactivations
     ) -> tuple[Tensor, Tensor]:
         """side z >= 0 implies slope . x + offset >= 0, by the relaxation above it: [k, n], [k]."""
-        forward = self.setting.network.graph
+        shape = self.setting.network.graph[node].shape
         sides = torch.tensor([float(split.side) for split in splits], dtype=torch.float64)
         index = torch.tensor([split.index for split in splits])
-        shape = (-1, *[1] * (1 + len(forward[node].shape)))
-        objective = sides.reshape(shape) * one_hot(index, forward[node].shape)
-        relaxations = activation_relaxations(forward, node, preactivations)
-        sources, constant = substitute(forward, node, objective, relaxations)
-        slopes, intercepts = {}, {}
-        for name, relaxation in relaxations.items():
-            operator = forward[name].operator
-            assert isinstance(operator, Activation)
-            slopes[name] = operator.gate(preactivations[forward[name].inputs[0]]).magnitude
-            intercepts[name] = torch.maximum(
-                relaxation.lower_intercept.abs(), relaxation.upper_intercept.abs()
-            )
-        reach = self.setting.region.bounding.magnitude.reshape(1, *forward.input_shape)
-        slack = rounding_slack(
-            forward, node, objective, {ForwardGraph.INPUT: reach}, slopes, intercepts
-        )
-        slope = sources[ForwardGraph.INPUT].reshape(len(splits), -1)
-        return slope, (constant + slack).reshape(-1)
+        objective = sides.reshape(-1, 1, *[1] * len(shape)) * one_hot(index, shape)
+        return linear_uppers(self.setting.forward_problem, node, objective, preactivations)
 
     def _fixed(
         self, splits: tuple[Split, ...], preactivations: Preactivations
@@ -312,26 +261,6 @@ class GateSearch:
             fixed[gate.name] = Interval(lower, upper)
         return fixed
 
-    def _half_space(self, problem: Subproblem, split: Split) -> tuple[Tensor, Tensor]:
-        """side z >= 0 implies slope . x + offset >= 0, by the linear relaxation above side z."""
-        forward = self.setting.network.graph
-        objective = split.side * one_hot(torch.tensor([split.index]), forward[split.node].shape)
-        relaxations = activation_relaxations(forward, split.node, problem.preactivations)
-        sources, constant = substitute(forward, split.node, objective, relaxations)
-        slopes, intercepts = {}, {}
-        for name, relaxation in relaxations.items():
-            operator = forward[name].operator
-            assert isinstance(operator, Activation)
-            slopes[name] = operator.gate(problem.preactivations[forward[name].inputs[0]]).magnitude
-            intercepts[name] = torch.maximum(
-                relaxation.lower_intercept.abs(), relaxation.upper_intercept.abs()
-            )
-        reach = self.setting.region.bounding.magnitude.reshape(1, *forward.input_shape)
-        slack = rounding_slack(
-            forward, split.node, objective, {ForwardGraph.INPUT: reach}, slopes, intercepts
-        )
-        return sources[ForwardGraph.INPUT].reshape(-1), (constant + slack).reshape(())
-
     def _read(self, objective: Objective, known: JacobianBounds) -> float:
         """The objective's upper end from elementwise bounds and row norms of the single row."""
         if objective.direction is not None:
@@ -346,22 +275,16 @@ class GateSearch:
         value = float(known.row_norm(dual)[0])
         return value * (1 + 4 * known.elements.shape[-1] * 2.0**-53)
 
-    def _dual(self, objective: Objective, gates: OpenGates) -> QuadraticDual:
+    def _dual(self, objective: Objective, gates: OpenGates) -> DualOf | None:
+        """The dual that suits the objective; None for an l1 norm with many open signs."""
         if objective.direction is not None:
-            return entry_dual(gates, objective.direction.numpy())
+            direction = objective.direction.numpy()
+            return lambda some: entry_dual(some, direction)
         if self.input_norm.dual.name == "2":
-            return l2_dual(gates)
-        return l1_dual(gates, self.config.max_signs)
-
-
-@dataclass(frozen=True, eq=False)
-class _Quadratic:
-    """A proved bound, what it was read off, and the majorant that it used."""
-
-    upper: float
-    dual: QuadraticDual
-    solution: LmiSolution
-    majorant: Majorant | None
+            return l2_dual
+        signs = int(((gates.element_lower < 0) & (gates.element_upper > 0)).sum())
+        most = self.config.max_signs
+        return (lambda some: l1_dual(some, most)) if signs <= most else None
 
 
 def _splittable(operator: AbstractOperator | None) -> bool:
@@ -369,15 +292,17 @@ def _splittable(operator: AbstractOperator | None) -> bool:
     return isinstance(operator, Gate) and operator.activation.piecewise_linear
 
 
-def _clamped(preactivations: Preactivations, split: Split) -> dict[str, Interval] | None:
-    """The intervals with the split's half; None where nothing is left of it."""
+def _clamped(
+    preactivations: Preactivations, split: Split, least: float = 0.0
+) -> dict[str, Interval] | None:
+    """The intervals with side z >= least for the split; None where nothing is left of it."""
     old = preactivations[split.node]
     lower, upper = old.lower.clone(), old.upper.clone()
     flat_lower, flat_upper = lower.reshape(-1), upper.reshape(-1)
     if split.side < 0:
-        flat_upper[split.index] = min(0.0, float(flat_upper[split.index]))
+        flat_upper[split.index] = min(-least, float(flat_upper[split.index]))
     else:
-        flat_lower[split.index] = max(0.0, float(flat_lower[split.index]))
+        flat_lower[split.index] = max(least, float(flat_lower[split.index]))
     if float(flat_lower[split.index]) > float(flat_upper[split.index]):
         return None
     return {**preactivations, split.node: Interval(lower, upper)}

@@ -2,6 +2,13 @@
 
 from lipverify.bounds.quadratic.gates import OpenGates, open_gates
 from lipverify.bounds.quadratic.lmi import LmiSolution, solve
+from lipverify.bounds.quadratic.refine import (
+    DualOf,
+    QuadraticBound,
+    QuadraticConfig,
+    WarmStart,
+    quadratic_upper,
+)
 from lipverify.bounds.quadratic.relaxation import (
     Majorant,
     QuadraticDual,
@@ -14,10 +21,14 @@ from lipverify.bounds.quadratic.relaxation import (
 )
 
 __all__ = [
+    "DualOf",
     "LmiSolution",
     "Majorant",
     "OpenGates",
+    "QuadraticBound",
+    "QuadraticConfig",
     "QuadraticDual",
+    "WarmStart",
     "entry_dual",
     "first_majorant",
     "l1_dual",
@@ -25,5 +36,6 @@ __all__ = [
     "l2_dual",
     "next_majorant",
     "open_gates",
+    "quadratic_upper",
     "solve",
 ]

@@ -4,7 +4,7 @@ Gates whose slope is one number are linear maps; eliminating them leaves the out
 gates: the adjoint that gate i multiplies is a_i . [1; u], and the row is G [1; u] (DESIGN 4.4).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -42,10 +42,18 @@ class OpenGates:
     element_upper: Array
     rounding: float
     names: tuple[tuple[str, int], ...]
+    conflicts: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 4), dtype=np.int64))
+    """Pairs of gates that never have both slopes: (gate, side, gate, side) [k, 4], side +1 beta."""
+    conflict_names: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Any numbers [k] by which the caller knows them."""
 
     @property
     def count(self) -> int:
         return len(self.alpha)
+
+    def apart(self, pairs: NDArray[np.int64], names: NDArray[np.int64]) -> "OpenGates":
+        """With conflicts of these gates (positions in `names`) and sides, instead of its own."""
+        return replace(self, conflicts=pairs.reshape(-1, 4), conflict_names=names)
 
 
 def open_gates(problem: JacobianProblem, known: JacobianBounds, row: int) -> OpenGates:

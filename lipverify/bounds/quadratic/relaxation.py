@@ -2,7 +2,8 @@
 
 Maximise s . G [1; u] over u and over s in the unit ball whose support function is the asked norm.
 Each open gate gives (u_i - alpha g_i)(beta g_i - u_i) = 0: the norm is convex in every single gate,
-so its maximum is at slopes alpha or beta, and the multiplier may have any sign. Further the box of
+so its maximum is at slopes alpha or beta, and the multiplier may have any sign. Pairs of gates that
+no input puts on two given slopes at once give a product that vanishes. Further the box of
 u, with multipliers kappa >= 0. Any multipliers prove a bound: with u scaled to t in [-1, 1] and
 v = [1; t; s], if S = diag(kappa) - M is positive semidefinite then
 objective = v^T M v <= v^T diag(kappa) v <= sum kappa.
@@ -287,6 +288,9 @@ def _scale(gates: OpenGates) -> _Scaled:
 def _gate_terms(gates: OpenGates, scaled: _Scaled, size: int) -> _Terms:
     """One parameter per gate: the product of its output's distances from both slopes.
 
+    One more per conflict: two gates that never have both slopes named have distances from the
+    other two whose product is 0.
+
     The two chords of each gate were tried as further constraints: they gained nothing measurable
     beside the product and the box of u, at three times the cost.
     """
@@ -294,12 +298,17 @@ def _gate_terms(gates: OpenGates, scaled: _Scaled, size: int) -> _Terms:
     near_alpha = scaled.output - alpha * scaled.adjoint
     near_beta = beta * scaled.adjoint - scaled.output
     reach = scaled.output_reach + (np.abs(alpha) + np.abs(beta)) * scaled.adjoint_reach
+    # The distance from alpha is 0 unless the slope is beta, and the other way round.
+    distance = {1: near_alpha, -1: near_beta}
+    first, first_side, second, second_side = gates.conflicts.T
+    left = np.where((first_side > 0)[:, None], distance[1][first], distance[-1][first])
+    right = np.where((second_side > 0)[:, None], distance[1][second], distance[-1][second])
     return _Terms(
-        _pad(near_alpha, size),
-        _pad(near_beta, size),
-        _pad(reach, size),
-        _pad(reach, size),
-        np.arange(gates.count),
+        _pad(np.vstack([near_alpha, left]), size),
+        _pad(np.vstack([near_beta, right]), size),
+        _pad(np.vstack([reach, reach[first]]), size),
+        _pad(np.vstack([reach, reach[second]]), size),
+        np.arange(gates.count + len(gates.conflicts)),
     )
 
 
@@ -311,9 +320,10 @@ def _assemble(
     blend: _Terms,
     groups: NDArray[np.int64],
 ) -> QuadraticDual:
-    """Parameters: one per gate, the blends in [0, 1], then kappa, one per group of coordinates."""
-    size, count = len(base), gates.count
+    """Parameters: per gate, per conflict, the blends in [0, 1], then kappa per coordinate group."""
+    size = len(base)
     quadratic = _gate_terms(gates, scaled, size)
+    count = len(quadratic.parameter)
     blends = int(blend.parameter.max()) + 1 if len(blend.parameter) else 0
     kappas = int(groups.max()) + 1
     unit = np.eye(size)
@@ -336,7 +346,7 @@ def _assemble(
     upper[count:first] = 1.0
 
     start = np.zeros(total)
-    start[:count], start[count:first] = 0.1, 0.5
+    start[: gates.count], start[count:first] = 0.1, 0.5
     empty = Lmi(base, left, right, parameter, cost, lower, upper, start)
     rows = np.abs(empty.matrix(start)).sum(1)
     margin = MARGIN * max(1e-6, float(rows.mean()))
