@@ -31,6 +31,7 @@ from lipverify.bounds.quadratic import (
     QuadraticConfig,
     QuadraticDual,
     WarmStart,
+    combined_gates,
     entry_dual,
     l1_dual,
     l2_dual,
@@ -39,7 +40,7 @@ from lipverify.bounds.quadratic import (
 )
 from lipverify.errors import InvertedInterval, NumericalFailure
 from lipverify.interval import Interval
-from lipverify.norms import AbstractNorm, norm_named
+from lipverify.norms import AbstractNorm, norm_named, operator_norm
 from lipverify.operators import AbstractOperator, Gate
 from lipverify.operators.gate import relax_chords
 from lipverify.region import AbstractRegion
@@ -52,9 +53,12 @@ Preactivations = Mapping[str, Interval]
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """The norm dual to `input_norm` of row `row` of the rows, or direction . row if given [n]."""
+    """The norm dual to `input_norm` of row `row` of the rows, or direction . row if given [n].
 
-    row: int
+    Without `row`, of c . rows with c the worst in the unit ball dual to the output norm.
+    """
+
+    row: int | None
     direction: Tensor | None = None
 
 
@@ -92,6 +96,8 @@ class GateSearch:
     objectives: tuple[Objective, ...]
     input_norm: AbstractNorm
     config: QuadraticConfig = field(default_factory=QuadraticConfig)
+    output_norm: AbstractNorm = field(default_factory=lambda: norm_named("inf"))
+    """Combines the rows, for objectives without a row of their own."""
 
     @cached_property
     def twins(self) -> Twins:
@@ -105,10 +111,12 @@ class GateSearch:
     ) -> Evaluation:
         """Bound a subproblem by the ladder mean-split, linear, quadratic, down to `target`."""
         objective = self.objectives[problem.objective]
-        row = self.rows[objective.row : objective.row + 1]
+        rows = self.rows
+        if objective.row is not None:
+            rows = rows[objective.row : objective.row + 1]
         backward = self.setting.backward
         jacobian = JacobianProblem(
-            backward, row, problem.preactivations, self.setting.memory, problem.fixed
+            backward, rows, problem.preactivations, self.setting.memory, problem.fixed
         )
         known = interval(jacobian).intersect(mean_split(jacobian))
         upper = min(problem.upper, self._read(objective, known))
@@ -118,7 +126,11 @@ class GateSearch:
         norm = self.input_norm if objective.direction is None else norm_named("1")
         known = known.intersect(linear(jacobian, engine, relax_chords, norm, known))
         upper = min(upper, self._read(objective, known))
-        gates = self._apart(open_gates(jacobian, known, 0))
+        if objective.row is None:
+            gates = combined_gates(jacobian, known, self.output_norm)
+        else:
+            gates = open_gates(jacobian, known, 0)
+        gates = self._apart(gates)
         if upper <= target:
             return Evaluation(upper)
         if gates.count == 0:
@@ -262,7 +274,9 @@ class GateSearch:
         return fixed
 
     def _read(self, objective: Objective, known: JacobianBounds) -> float:
-        """The objective's upper end from elementwise bounds and row norms of the single row."""
+        """The objective's upper end from elementwise bounds and row norms of its rows."""
+        if objective.row is None:
+            return self._read_combined(objective, known)
         if objective.direction is not None:
             bounds = known.elements
             direction = objective.direction
@@ -274,6 +288,18 @@ class GateSearch:
         dual = self.input_norm.dual
         value = float(known.row_norm(dual)[0])
         return value * (1 + 4 * known.elements.shape[-1] * 2.0**-53)
+
+    def _read_combined(self, objective: Objective, known: JacobianBounds) -> float:
+        elements, norm = known.elements, self.input_norm
+        if objective.direction is not None:
+            column = objective.direction.nonzero().flatten()
+            elements = Interval(elements.lower[:, column], elements.upper[:, column])
+            return operator_norm.upper(elements, norm, self.output_norm)
+        rows = known.row_norm(norm.dual) * (1 + 4 * elements.shape[-1] * 2.0**-53)
+        return min(
+            operator_norm.upper(elements, norm, self.output_norm),
+            operator_norm.from_rows(rows, self.output_norm),
+        )
 
     def _dual(self, objective: Objective, gates: OpenGates) -> DualOf | None:
         """The dual that suits the objective; None for an l1 norm with many open signs."""

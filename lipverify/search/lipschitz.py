@@ -10,6 +10,8 @@ from lipverify.bounds.jacobian import JacobianBounds
 from lipverify.bounds.preactivation import Preactivations, open_entries
 from lipverify.errors import NumericalFailure
 from lipverify.evidence import Bound, Witness
+from lipverify.interval import Interval
+from lipverify.norms import operator_norm
 from lipverify.operators import Activation
 from lipverify.query import NormQuery
 from lipverify.search.gate_split import GateSearch, Objective, search
@@ -117,10 +119,10 @@ def _branch(job: Job, query: NormQuery, root: NormBound, best: _Best) -> tuple[N
     """Quadratic dual and branch and bound over gates, for objectives that it can express."""
     assert root.known is not None
     plan = _plan(query, root.known, best.target(query))
-    if plan is None:
-        return root, 1
     preactivations = _preactivations(job)
-    task = GateSearch(job.setting, plan.rows, plan.objectives, query.input_norm)
+    task = GateSearch(
+        job.setting, plan.rows, plan.objectives, query.input_norm, output_norm=query.output_norm
+    )
     roots = [task.root(index, preactivations, upper) for index, upper in enumerate(plan.uppers)]
 
     def visit(point: Tensor) -> None:
@@ -169,26 +171,27 @@ class _Plan:
     rest: float
 
 
-def _plan(query: NormQuery, known: JacobianBounds, target: float) -> _Plan | None:
-    """What the search has to bound; None where the norm is no maximum of its objectives.
+def _plan(query: NormQuery, known: JacobianBounds, target: float) -> _Plan:
+    """Objectives whose maximum is the norm.
 
     The largest row norm (output norm inf, or one row), over sign vectors c of few rows (output
-    norm 1), and for input norm 1 the largest entry.
+    norm 1), and for input norm 1 the largest entry, or norm of a column. Else one objective in
+    which c is a variable.
     """
     rows = query.rows
     by_rows = len(rows) == 1 or query.output_norm.name == "inf"
     if query.input_norm.name == "1":
-        return _entries(rows, known, target) if by_rows else None
+        return _entries(rows, known, target) if by_rows else _columns(query, known, target)
     if by_rows:
         uppers = known.row_norm(query.input_norm.dual) * (1 + 1e-12)
     elif query.output_norm.name == "1" and len(rows) <= SIGN_ROWS:
         signed = sign_rows(rows)
         if signed is None:
-            return None
+            return _Plan(rows, (Objective(None),), (float("inf"),), 0.0)
         rows = signed
         uppers = torch.full((len(rows),), float("inf"), dtype=rows.dtype)
     else:
-        return None
+        return _Plan(rows, (Objective(None),), (float("inf"),), 0.0)
     wanted = (uppers > target).nonzero().flatten().tolist()
     rest = uppers[uppers <= target]
     return _Plan(
@@ -212,6 +215,24 @@ def _entries(rows: Tensor, known: JacobianBounds, target: float) -> _Plan:
             objectives.append(Objective(row, direction))
             uppers.append(float(end[row, column]))
     return _Plan(rows, tuple(objectives), tuple(uppers), rest)
+
+
+def _columns(query: NormQuery, known: JacobianBounds, target: float) -> _Plan:
+    """The largest output norm of a column: one objective per input."""
+    columns = Interval(known.elements.lower.T.unsqueeze(-1), known.elements.upper.T.unsqueeze(-1))
+    uppers = operator_norm.uppers(columns, query.input_norm, query.output_norm)
+    objectives, wanted = [], (uppers > target).nonzero().flatten().tolist()
+    for column in wanted:
+        direction = torch.zeros(len(uppers), dtype=torch.float64)
+        direction[column] = 1.0
+        objectives.append(Objective(None, direction))
+    rest = uppers[uppers <= target]
+    return _Plan(
+        query.rows,
+        tuple(objectives),
+        tuple(float(uppers[column]) for column in wanted),
+        float(rest.max()) if rest.numel() else 0.0,
+    )
 
 
 def _preactivations(job: Job) -> Preactivations:

@@ -1,6 +1,6 @@
 """The quadratic (semidefinite) dual over the open gates of one row of the Jacobian."""
 
-from lipverify.bounds.quadratic.gates import OpenGates, open_gates
+from lipverify.bounds.quadratic.gates import OpenGates, combined_gates, open_gates
 from lipverify.bounds.quadratic.lmi import LmiSolution, solve
 from lipverify.bounds.quadratic.refine import (
     DualOf,
@@ -29,6 +29,7 @@ __all__ = [
     "QuadraticConfig",
     "QuadraticDual",
     "WarmStart",
+    "combined_gates",
     "entry_dual",
     "first_majorant",
     "l1_dual",

@@ -67,7 +67,7 @@ class QuadraticDual:
 
 @dataclass(frozen=True, eq=False)
 class _Scaled:
-    """Vectors over [1; t; s] (s still empty): rows of adjoints, of u, of the Jacobian; reaches."""
+    """Vectors over [1; c; t] (no s yet): rows of adjoints, of u, of the Jacobian; reaches."""
 
     adjoint: Array
     output: Array
@@ -103,9 +103,9 @@ def l1_dual(gates: OpenGates, max_signs: int) -> QuadraticDual:
     chord_reach[:, 0] += np.abs(intercept[chosen])
 
     signs = int(chosen.sum())
-    size = 1 + gates.count + signs
+    size = gates.width + signs
     unit = np.eye(size)
-    own = unit[1 + gates.count :]
+    own = unit[gates.width :]
     first = np.broadcast_to(unit[0], (signs, size))
     entries, entries_reach = (
         _pad(scaled.jacobian[chosen], size),
@@ -122,7 +122,7 @@ def l1_dual(gates: OpenGates, max_signs: int) -> QuadraticDual:
     base -= 0.5 * (own.T @ entries + entries.T @ own)
     base_reach = _sym(unit[0], _pad(linear_reach[None], size)[0])
     base_reach += 0.5 * (own.T @ entries_reach + entries_reach.T @ own)
-    groups = np.arange(size)
+    groups = _groups(gates, np.arange(signs))
     return _assemble(gates, scaled, base, base_reach, blend, groups)
 
 
@@ -141,13 +141,14 @@ class Majorant:
 def first_majorant(gates: OpenGates) -> Majorant:
     """A guess before any moments are known: independent u in the middle of their boxes."""
     scaled = _scale(gates)
-    weights = np.full(1 + gates.count, 0.5)
+    weights = np.full(gates.width, 0.5)
+    weights[1 : 1 + gates.free] = 1 / max(1, gates.free)
     weights[0] = 1.0
     return _majorant(gates, scaled, np.diag(weights))
 
 
 def next_majorant(gates: OpenGates, moments: Array, old: Majorant) -> Majorant:
-    """The best majorant for the moments [1 + m, 1 + m] of a solution, halfway from the old one."""
+    """The best majorant for the moments [width, width] of a solution, halfway from the old one."""
     normed = moments / max(float(moments[0, 0]), 1e-300)
     new = _majorant(gates, _scale(gates), normed)
     return Majorant((old.blend + new.blend) / 2, new.scale)
@@ -193,14 +194,14 @@ def l1_dual_majorised(gates: OpenGates, majorant: Majorant) -> QuadraticDual:
     linear_reach = (np.abs(blend * slope)[:, None] * scaled.jacobian_reach).sum(0)
     linear_reach[0] += (np.abs(blend * intercept) + share * majorant.scale).sum()
     curve = (share / (4 * majorant.scale))[:, None]
-    size = 1 + gates.count
+    size = gates.width
     unit = np.eye(size)
     base = -_sym(unit[0], linear) - scaled.jacobian.T @ (curve * scaled.jacobian)
     base_reach = _sym(unit[0], linear_reach)
     base_reach += scaled.jacobian_reach.T @ (curve * scaled.jacobian_reach)
     # Sums over the n inputs; a rounded share of 1 - blend is charged as well.
     base_reach *= 1.0 + len(slope) * UNIT_ROUNDOFF / gates.rounding
-    return _assemble(gates, scaled, base, base_reach, _no_terms(size), np.arange(size))
+    return _assemble(gates, scaled, base, base_reach, _no_terms(size), _groups(gates))
 
 
 def l2_dual(gates: OpenGates) -> QuadraticDual:
@@ -214,23 +215,23 @@ def l2_dual(gates: OpenGates) -> QuadraticDual:
     # theorem 19.4); that and the entries' own error are charged to the reach.
     columns = np.linalg.norm(scaled.jacobian_reach, axis=0)
     spread = np.broadcast_to(columns, factor.shape) * (1 + scaled.jacobian.shape[0])
-    size = 1 + gates.count + len(factor)
-    own = np.eye(size)[1 + gates.count :]
+    size = gates.width + len(factor)
+    own = np.eye(size)[gates.width :]
     entries, entries_reach = _pad(factor, size), _pad(np.asarray(spread), size)
     base = -0.5 * (own.T @ entries + entries.T @ own)
     base_reach = 0.5 * (own.T @ entries_reach + entries_reach.T @ own)
-    groups = np.concatenate([np.arange(1 + gates.count), np.full(len(factor), 1 + gates.count)])
+    groups = _groups(gates, np.zeros(len(factor), dtype=np.int64))
     return _assemble(gates, scaled, base, base_reach, _no_terms(size), groups)
 
 
 def entry_dual(gates: OpenGates, direction: Array) -> QuadraticDual:
     """For one linear function direction . row (a signed entry, say): [n]."""
     scaled = _scale(gates)
-    size = 1 + gates.count
+    size = gates.width
     unit = np.eye(size)
     base = -_sym(unit[0], direction @ scaled.jacobian)
     base_reach = _sym(unit[0], np.abs(direction) @ scaled.jacobian_reach)
-    return _assemble(gates, scaled, base, base_reach, _no_terms(size), np.arange(size))
+    return _assemble(gates, scaled, base, base_reach, _no_terms(size), _groups(gates))
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,19 +263,21 @@ def _scale(gates: OpenGates) -> _Scaled:
     reach = np.maximum(np.abs(lower), np.abs(upper))
     radius = (upper - lower) / 2 + 8 * UNIT_ROUNDOFF * reach + 1e-300
 
+    first = 1 + gates.free  # entries of c are at most 1 already
+
     def change(vectors: Array) -> Array:
         result = vectors.copy()
-        result[:, 0] += vectors[:, 1:] @ middle
-        result[:, 1:] *= radius
+        result[:, 0] += vectors[:, first:] @ middle
+        result[:, first:] *= radius
         return result
 
     def change_reach(vectors: Array) -> Array:
         result = vectors.copy()
-        result[:, 0] += vectors[:, 1:] @ np.abs(middle)
-        result[:, 1:] *= radius
+        result[:, 0] += vectors[:, first:] @ np.abs(middle)
+        result[:, first:] *= radius
         return result
 
-    outputs = np.hstack([np.zeros((gates.count, 1)), np.eye(gates.count)])
+    outputs = np.hstack([np.zeros((gates.count, first)), np.eye(gates.count)])
     return _Scaled(
         change(gates.adjoint),
         change(outputs),
@@ -354,6 +357,17 @@ def _assemble(
         start[first + group] = rows[groups == group].max() + margin
     lmi = Lmi(base, left, right, parameter, cost, lower, upper, start)
     return QuadraticDual(lmi, base_reach, left_reach, right_reach, gates.rounding, gates)
+
+
+def _groups(gates: OpenGates, signs: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Which coordinates of [1; c; u; s] share a multiplier: those bounded by a ball together."""
+    together = gates.free_norm == "2"
+    free = np.zeros(gates.free, dtype=np.int64) if together else np.arange(gates.free)
+    groups = np.zeros(1, dtype=np.int64)
+    for part in (free, np.arange(gates.count), signs):
+        if part is not None and len(part):
+            groups = np.concatenate([groups, groups[-1] + 1 + part])
+    return groups
 
 
 def _pad(vectors: Array, size: int) -> Array:
