@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from lipverify.bounds.methods import METHODS as _METHODS
@@ -108,7 +109,9 @@ def verify_spec(
     for index, prop in enumerate(spec.properties):
         clock = Clock(config.timeout)
         note = Note(on_progress, index, clock)
-        decision = _decide(Job(setting, method, config, clock, note, spec.features), prop)
+        # numpy's and scipy's own threads follow torch's: small matrices crawl on more.
+        with threadpool_limits(torch.get_num_threads(), user_api="blas"):
+            decision = _decide(Job(setting, method, config, clock, note, spec.features), prop)
         yield PropertyResult(
             spec=str(spec.path or spec.name),
             name=spec.name,
