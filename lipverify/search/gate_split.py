@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lipverify.bounds.conflicts import linear_uppers
 from lipverify.bounds.cuts import CutRegion
+from lipverify.bounds.interior import FLAT, ExactForward
 from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem, interval
 from lipverify.bounds.linear import linear
 from lipverify.bounds.mean_split import mean_split
@@ -102,6 +103,10 @@ class GateSearch:
     @cached_property
     def twins(self) -> Twins:
         return Twins(self.setting.network.graph)
+
+    @cached_property
+    def exact(self) -> ExactForward:
+        return ExactForward(self.setting.network.graph, self.setting.region)
 
     def root(self, objective: int, preactivations: Preactivations, upper: float) -> Subproblem:
         return Subproblem(objective, (), preactivations, {}, self.setting.region, upper)
@@ -209,14 +214,17 @@ class GateSearch:
             start = _clamped(start, one)
             if start is None:
                 return None
-        implied = self.setting.conflicts.implied((s.node, s.index, s.side) for s in together)
+        implied = self.setting.conflicts.implied(sides(together))
         for (node, index), (side, least) in implied.items():
             start = _clamped(start, Split(node, index, side), least)
             if start is None:
                 return None
         splits = (*problem.splits, *together)
         region = self._cut(splits, start)
-        if region.is_empty():
+        deepest = region.deepest()
+        if deepest is None:
+            return None
+        if deepest[1] <= FLAT and self.exact.is_flat(sides(splits), start):
             return None
         inside = ForwardProblem(self.setting.network.graph, region, self.setting.memory)
         engine = NativeEngine(self.setting.backward, region, relax_chords)
@@ -311,6 +319,10 @@ class GateSearch:
         signs = int(((gates.element_lower < 0) & (gates.element_upper > 0)).sum())
         most = self.config.max_signs
         return (lambda some: l1_dual(some, most)) if signs <= most else None
+
+
+def sides(splits: tuple[Split, ...]) -> list[tuple[str, int, int]]:
+    return [(split.node, split.index, split.side) for split in splits]
 
 
 def _splittable(operator: AbstractOperator | None) -> bool:

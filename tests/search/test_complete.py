@@ -71,7 +71,9 @@ def test_random_networks(tiny: Tiny, input_norm: str) -> None:
 @pytest.mark.parametrize("input_norm", ["inf", "2", "1"])
 @pytest.mark.parametrize("tiny", SPECIAL, ids=repr)
 def test_special_networks(tiny: Tiny, input_norm: str) -> None:
+    """On the second box, kinks coincide: patterns that only a flat set of inputs has."""
     check_interval(tiny, offset(tiny.inputs, 0.75), input_norm)
+    check_interval(tiny, centered(tiny.inputs, 1.0), input_norm)
 
 
 @pytest.mark.slow
