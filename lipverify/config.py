@@ -25,6 +25,23 @@ class WitnessConfig:
 
 
 @dataclass(frozen=True)
+class QuadraticConfig:
+    """How hard the quadratic dual of one subproblem is worked on."""
+
+    max_signs: int = 24
+    """Up to this many entries of open sign, each gets its own variable; beyond, a majorant."""
+    rounds: int = 4
+    """Most alternations between multipliers and majorant."""
+    gain: float = 2e-3
+    """Relative gain below which another round is not worth it."""
+    relative_gap: float = 2e-3
+    max_steps: int = 30
+    """Steps of the interior-point method; 0 leaves the subproblem to linear bounds."""
+    conflicts: int = 200
+    """Most conflicts that enter one solution; measured, those that count most do nearly all."""
+
+
+@dataclass(frozen=True)
 class VerifyConfig:
     """What a caller of `verify` may choose."""
 
@@ -37,4 +54,5 @@ class VerifyConfig:
     """Bytes that one bounding step may use for its largest arrays."""
     seed: int = 0
     preactivation: PreactivationConfig = field(default_factory=PreactivationConfig)
+    quadratic: QuadraticConfig = field(default_factory=QuadraticConfig)
     witness: WitnessConfig = field(default_factory=WitnessConfig)

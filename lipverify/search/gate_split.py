@@ -29,7 +29,6 @@ from lipverify.bounds.quadratic import (
     DualOf,
     LmiSolution,
     OpenGates,
-    QuadraticConfig,
     QuadraticDual,
     WarmStart,
     combined_gates,
@@ -39,6 +38,7 @@ from lipverify.bounds.quadratic import (
     open_gates,
     quadratic_upper,
 )
+from lipverify.config import QuadraticConfig
 from lipverify.errors import InvertedInterval, NumericalFailure
 from lipverify.interval import Interval
 from lipverify.norms import AbstractNorm, norm_named, operator_norm

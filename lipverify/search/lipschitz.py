@@ -121,7 +121,12 @@ def _branch(job: Job, query: NormQuery, root: NormBound, best: _Best) -> tuple[N
     plan = _plan(query, root.known, best.target(query))
     preactivations = _preactivations(job)
     task = GateSearch(
-        job.setting, plan.rows, plan.objectives, query.input_norm, output_norm=query.output_norm
+        job.setting,
+        plan.rows,
+        plan.objectives,
+        query.input_norm,
+        job.config.quadratic,
+        query.output_norm,
     )
     roots = [task.root(index, preactivations, upper) for index, upper in enumerate(plan.uppers)]
 

@@ -55,7 +55,9 @@ def _branch(job: Job, query: SlopeQuery, which: int, found: SlopeBounds) -> tupl
     index, sign = query.indices[which], float(query.signs[which])
     direction = torch.zeros(job.region.size, dtype=torch.float64)
     direction[index] = sign
-    task = GateSearch(job.setting, query.row, (Objective(0, direction),), norm_named("1"))
+    task = GateSearch(
+        job.setting, query.row, (Objective(0, direction),), norm_named("1"), job.config.quadratic
+    )
     root = task.root(0, job.setting.alpha_preactivations, _worst(query, which, found))
 
     def note(upper: float, count: int) -> None:

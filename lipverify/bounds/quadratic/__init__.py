@@ -5,7 +5,6 @@ from lipverify.bounds.quadratic.lmi import LmiSolution, solve
 from lipverify.bounds.quadratic.refine import (
     DualOf,
     QuadraticBound,
-    QuadraticConfig,
     WarmStart,
     quadratic_upper,
 )
@@ -26,7 +25,6 @@ __all__ = [
     "Majorant",
     "OpenGates",
     "QuadraticBound",
-    "QuadraticConfig",
     "QuadraticDual",
     "WarmStart",
     "combined_gates",

@@ -15,27 +15,12 @@ from lipverify.bounds.quadratic.relaxation import (
     l1_dual_majorised,
     next_majorant,
 )
+from lipverify.config import QuadraticConfig
 
 Array = NDArray[np.float64]
 
 ROUGH_GAP = 2e-2
 """Relative gap of the solution that only ranks conflicts."""
-
-
-@dataclass(frozen=True)
-class QuadraticConfig:
-    """How hard the quadratic dual of one subproblem is worked on."""
-
-    max_signs: int = 24
-    """Up to this many entries of open sign, each gets its own variable; beyond, a majorant."""
-    rounds: int = 4
-    """Most alternations between multipliers and majorant."""
-    gain: float = 2e-3
-    """Relative gain below which another round is not worth it."""
-    relative_gap: float = 2e-3
-    max_steps: int = 30
-    conflicts: int = 200
-    """Most conflicts that enter one solution; measured, those that count most do nearly all."""
 
 
 @dataclass(frozen=True, eq=False)
