@@ -7,12 +7,15 @@ bound is only as good as the file.
 import torch
 from torch import Tensor
 
+from lipverify.bounds.methods import Setting
 from lipverify.bounds.preactivation import Preactivations
+from lipverify.evidence import PropertyResult
 from lipverify.graph import BackwardGraph, ForwardGraph
 from lipverify.network import Network
-from lipverify.query import NormQuery
+from lipverify.query import NormQuery, norm_query
 from lipverify.region import AbstractRegion
-from lipverify.verdict import Counterexample
+from lipverify.spec.property import Lipschitz, Property
+from lipverify.verdict import Counterexample, Falsified
 from lipverify.witness import NormWitness, prove_norm
 
 AGREEMENT = 1e-6
@@ -56,4 +59,22 @@ def recheck_preactivations(forward: ForwardGraph, found: Preactivations) -> Prea
         name = node.inputs[0]
         if name not in found or found[name].shape != (1, *forward[name].shape):
             raise ValueError(f"no preactivations of {name!r}, or of another shape")
+    return found
+
+
+def recheck_answer(setting: Setting, prop: Property, found: PropertyResult) -> PropertyResult:
+    """An answer of an earlier run: what it attains is attained, what it refutes is refuted."""
+    network, region = setting.network, setting.region
+    if (found.kind, found.network_sha256) != (prop.kind, network.sha256):
+        raise ValueError(f"an answer about {found.kind}, expected {prop.kind}")
+    for bound in (found.bound, *(feature.bound for feature in found.features)):
+        if bound is not None and not bound.lower <= bound.upper:
+            raise ValueError(f"an interval with ends {bound.lower!r}, {bound.upper!r}")
+    for verdict in (found.verdict, *(feature.verdict for feature in found.features)):
+        if isinstance(verdict, Falsified):
+            recheck_counterexample(network, region, verdict.counterexample)
+    if isinstance(prop, Lipschitz) and found.witness is not None and found.bound is not None:
+        point = torch.tensor(found.witness.input, dtype=torch.float64)
+        claimed = NormWitness(point, point, found.witness.output, found.bound.lower)
+        recheck_witness(setting.backward, region, norm_query(prop), claimed)
     return found
