@@ -49,7 +49,7 @@ class VerifyConfig:
     memory: float = 4e9
     """Bytes that one bounding step may use for its largest arrays, and a search's open list."""
     seed: int = 0
-    branching: str = "pseudo-costs"
+    branching: str = "area"
     """Which gate is split next; `lipverify supports` lists the names."""
     checkpoint: CheckpointConfig | None = None
     preactivation: PreactivationConfig = field(default_factory=PreactivationConfig)

@@ -69,5 +69,5 @@ CheckpointEvery = Annotated[
         help="Least time between two writes of it.", metavar="SECONDS", callback=time_limit
     ),
 ]
-DEFAULT_BRANCHING = "pseudo-costs"
+DEFAULT_BRANCHING = "area"
 DEFAULT_EVERY = 10.0

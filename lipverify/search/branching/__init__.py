@@ -18,10 +18,10 @@ from lipverify.search.branching.pseudo_costs import PseudoCostBranching
 from lipverify.search.branching.width import WidthBranching
 
 BRANCHINGS: Mapping[str, AbstractBranching] = {
+    "area": AreaBranching(),
     "pseudo-costs": PseudoCostBranching(),
     "look-ahead": LookAheadBranching(),
     "multiplier": MultiplierBranching(),
-    "area": AreaBranching(),
     "width": WidthBranching(),
 }
 
