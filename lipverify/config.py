@@ -1,6 +1,7 @@
 """Frozen settings, one dataclass per stage."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,18 @@ class QuadraticConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointConfig:
+    """Where the state of a run is kept, so that a killed run can be resumed."""
+
+    path: Path
+    """A file; or a folder that exists, in which every spec gets a file of its own."""
+    every: float = 10.0
+    """Seconds between two writes, at least."""
+    resume: bool = False
+    """Go on from the file if there is one. Without it, a file in the way is an error."""
+
+
+@dataclass(frozen=True)
 class VerifyConfig:
     """What a caller of `verify` may choose."""
 
@@ -51,8 +64,11 @@ class VerifyConfig:
     max_subproblems: int | None = None
     """1 is the root alone; None is no limit."""
     memory: float = 4e9
-    """Bytes that one bounding step may use for its largest arrays."""
+    """Bytes that one bounding step may use for its largest arrays, and a search's open list."""
     seed: int = 0
+    branching: str = "area"
+    """Which gate is split next; `lipverify supports` lists the names."""
+    checkpoint: CheckpointConfig | None = None
     preactivation: PreactivationConfig = field(default_factory=PreactivationConfig)
     quadratic: QuadraticConfig = field(default_factory=QuadraticConfig)
     witness: WitnessConfig = field(default_factory=WitnessConfig)

@@ -106,9 +106,7 @@ def _run(path: Path, variant: str, options: argparse.Namespace) -> list[Curve]:
         trace = traces.setdefault(progress.property, [])
         if trace and trace[-1].upper <= progress.upper:
             return
-        trace.append(
-            Point(progress.seconds, progress.subproblems, progress.lower, progress.upper)
-        )
+        trace.append(Point(progress.seconds, progress.subproblems, progress.lower, progress.upper))
 
     curves = []
     for result in verify_spec(network, spec, _config(variant, options), record):

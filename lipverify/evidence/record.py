@@ -55,6 +55,8 @@ class PropertyResult:
     seconds: float
     network_sha256: str
     features: tuple[FeatureResult, ...] = ()
+    resumed: bool = False
+    """Whether it rests on a checkpoint: then it is as good as that file."""
 
     def as_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {
@@ -84,6 +86,8 @@ class PropertyResult:
                 }
                 for feature in self.features
             ]
+        if self.resumed:
+            record["resumed"] = True
         return record
 
 

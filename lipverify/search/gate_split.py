@@ -1,12 +1,9 @@
-"""Branch and bound over gates, for objectives on the Jacobian's rows (DESIGN 4.5).
+"""Subproblems over gates, for objectives on the Jacobian's rows (DESIGN 4.5): bounds, children.
 
 A subproblem is an objective with splits: closed halves z <= 0 or z >= 0 of preactivations, whose
-common edge belongs to both children. All objectives share one queue, worst first; what lies below
-the target is closed. The proved upper end is the largest bound of any subproblem still open, or of
-any closed one. Anytime: it can be stopped between any two subproblems.
+common edge belongs to both children. The loop over them is in `gate_loop`.
 """
 
-import heapq
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -45,8 +42,7 @@ from lipverify.norms import AbstractNorm, norm_named, operator_norm
 from lipverify.operators import AbstractOperator, Gate
 from lipverify.operators.gate import relax_chords
 from lipverify.region import AbstractRegion
-from lipverify.search.branching import Candidate, PseudoCosts
-from lipverify.search.budget import Clock
+from lipverify.search.branching import Candidate, weighted_areas
 from lipverify.search.split import Split, Twins
 
 Preactivations = Mapping[str, Interval]
@@ -142,7 +138,7 @@ class GateSearch:
             return self._leaf(problem, upper)
         dual_of = self._dual(objective, gates)
         found = quadratic_upper(gates, dual_of, problem.start, self.config, target, stop)
-        candidates = self._candidates(found.dual, found.solution)
+        candidates = self._candidates(objective, found.dual, found.solution)
         return Evaluation(min(upper, found.upper), candidates, found.start)
 
     def _apart(self, gates: OpenGates) -> OpenGates:
@@ -173,7 +169,9 @@ class GateSearch:
             return Evaluation(float("-inf"))
         return Evaluation(upper, point=point)
 
-    def _candidates(self, dual: QuadraticDual, solution: LmiSolution) -> tuple[Candidate, ...]:
+    def _candidates(
+        self, objective: Objective, dual: QuadraticDual, solution: LmiSolution
+    ) -> tuple[Candidate, ...]:
         """Open gates with what the relaxation says of them.
 
         At a vertex of the true problem one of p = u - alpha g and q = beta g - u is 0. In the
@@ -188,10 +186,14 @@ class GateSearch:
         both = np.sqrt(near_alpha * near_beta)
         doubt = 2 * both / np.maximum(near_alpha + near_beta, 1e-300)
         estimate = np.abs(solution.theta[:count]) * both
+        direction = None if objective.direction is None else objective.direction.numpy()
+        areas = weighted_areas(dual.gates, direction)
         backward = self.setting.backward
         found = [
-            Candidate((backward[name].inputs[0], index), float(worth), float(open_))
-            for (name, index), worth, open_ in zip(dual.gates.names, estimate, doubt, strict=True)
+            Candidate((backward[name].inputs[0], index), float(worth), float(open_), float(area))
+            for (name, index), worth, open_, area in zip(
+                dual.gates.names, estimate, doubt, areas, strict=True
+            )
             if _splittable(backward[name].operator)
         ]
         return tuple(sorted(found, key=lambda candidate: -candidate.estimate))
@@ -344,69 +346,3 @@ def _clamped(
     if float(flat_lower[split.index]) > float(flat_upper[split.index]):
         return None
     return {**preactivations, split.node: Interval(lower, upper)}
-
-
-@dataclass(frozen=True, eq=False)
-class SearchOutcome:
-    """Proved upper end of the maximum over all objectives; how many subproblems were bounded."""
-
-    upper: float
-    subproblems: int
-    open: int
-
-
-def search(
-    task: GateSearch,
-    roots: list[Subproblem],
-    target: Callable[[], float],
-    clock: Clock,
-    max_subproblems: int | None,
-    note: Callable[[float, int], None],
-    visit: Callable[[Tensor], None] = lambda point: None,
-) -> SearchOutcome:
-    """Bound the maximum over all objectives; ends when it is at most `target()`.
-
-    `visit` is shown points at which a closed subproblem's bound may be attained. The roots of all
-    objectives count as one subproblem together; `max_subproblems` 1 is the roots alone.
-    """
-    queue: list[tuple[float, int, Subproblem, Evaluation]] = []
-    costs: dict[int, PseudoCosts] = {index: PseudoCosts() for index in range(len(task.objectives))}
-    closed, count, serial = float("-inf"), 1, 0
-    waiting = [(-problem.upper, index, problem) for index, problem in enumerate(roots)]
-    heapq.heapify(waiting)
-
-    def bound(problem: Subproblem) -> Evaluation:
-        nonlocal closed, count, serial
-        count += bool(problem.splits)
-        found = task.evaluate(problem, target(), clock.expired)
-        if found.point is not None:
-            visit(found.point)
-        if found.candidates and found.upper > target():
-            heapq.heappush(queue, (-found.upper, serial, problem, found))
-            serial += 1
-        else:
-            closed = max(closed, found.upper)
-        return found
-
-    def exhausted() -> bool:
-        full = max_subproblems is not None and count >= max_subproblems and not waiting
-        return clock.expired() or full
-
-    while waiting or queue:
-        worst_root = -waiting[0][0] if waiting else float("-inf")
-        worst_open = -queue[0][0] if queue else float("-inf")
-        note(max(worst_root, worst_open, closed), count)
-        if max(worst_root, worst_open) <= target() or exhausted():
-            break
-        if worst_root >= worst_open:
-            bound(heapq.heappop(waiting)[2])
-            continue
-        _, _, problem, found = heapq.heappop(queue)
-        learned = costs[problem.objective]
-        best = max(found.candidates, key=learned.score)
-        for child in task.children(problem, found, best.gate):
-            below = bound(child)
-            side = child.splits[-1].side
-            learned.learn(best.gate, side, found.upper, below.upper, best.estimate)
-    worst = max([-item[0] for item in (*waiting[:1], *queue[:1])], default=float("-inf"))
-    return SearchOutcome(max(worst, closed), count, len(queue) + len(waiting))

@@ -7,17 +7,21 @@ from torch import Tensor
 
 from lipverify import confirm
 from lipverify.bounds.jacobian import JacobianBounds
-from lipverify.bounds.preactivation import Preactivations, open_entries
+from lipverify.bounds.preactivation import open_entries
 from lipverify.errors import NumericalFailure
 from lipverify.evidence import Bound, Witness
 from lipverify.interval import Interval
 from lipverify.norms import operator_norm
 from lipverify.operators import Activation
 from lipverify.query import NormQuery
-from lipverify.search.gate_split import GateSearch, Objective, search
+from lipverify.search.branching import branching_named
+from lipverify.search.gate_loop import GateLoop, Waiting, root_preactivations, search
+from lipverify.search.gate_split import GateSearch, Objective
 from lipverify.search.input_split import norm_search
-from lipverify.search.job import TOO_LOOSE, Decision, Job, Stop, timeout
-from lipverify.search.ladder import BREAKDOWNS, NormBound, norm_upper, sign_rows
+from lipverify.search.job import TOO_LOOSE, Decision, Job
+from lipverify.search.ladder import NormBound, norm_upper, sign_rows
+from lipverify.search.recheck import recheck_witness
+from lipverify.search.slot import once
 from lipverify.verdict import Falsified, Reason, Unknown, Verdict, Verified
 from lipverify.witness import NormWitness, prove_norm, search_norm
 
@@ -32,18 +36,9 @@ INPUTS, GATES = 8, 40
 
 def decide_lipschitz(job: Job, query: NormQuery) -> Decision:
     """An interval; with a threshold, whether the constant is at most that."""
-    best = _Best(
-        search_norm(
-            job.setting.backward,
-            job.region,
-            query,
-            job.config.witness,
-            job.config.seed,
-            job.clock.expired,
-        )
-    )
+    best = _Best(_witness(job, query))
     job.note("witness", best.witness.value, None)
-    found = norm_upper(job.setting, query, job.method, best.witness.value, job.clock, job.note)
+    found = _root(job, query, best.witness)
     subproblems = 1
     if job.method.branch and found.known is not None and found.upper > best.target(query):
         split = _split_inputs if _few_inputs(job) else _branch
@@ -60,6 +55,40 @@ def decide_lipschitz(job: Job, query: NormQuery) -> Decision:
         Witness(tuple(best.witness.point.tolist()), best.witness.output),
         subproblems,
     )
+
+
+def _witness(job: Job, query: NormQuery) -> NormWitness:
+    def search_it() -> NormWitness:
+        return search_norm(
+            job.setting.backward,
+            job.region,
+            query,
+            job.config.witness,
+            job.config.seed,
+            job.clock.expired,
+        )
+
+    def check(witness: NormWitness) -> NormWitness:
+        return recheck_witness(job.setting.backward, job.region, query, witness)
+
+    return once(job.slot("witness"), NormWitness, search_it, check)
+
+
+def _root(job: Job, query: NormQuery, witness: NormWitness) -> NormBound:
+    def bound_it() -> NormBound:
+        return norm_upper(job.setting, query, job.method, witness.value, job.clock, job.note)
+
+    def check(found: NormBound) -> NormBound:
+        if not found.upper >= witness.value:  # so that NaN fails it
+            raise ValueError(f"the root's bound {found.upper} is below {witness.value}")
+        if found.known is not None:
+            expected = (len(query.rows), job.region.size)
+            if found.known.elements.shape != expected:
+                raise ValueError(f"the root's bounds are not of shape {expected}")
+        job.note(found.stage, witness.value, found.upper)
+        return found
+
+    return once(job.slot("root"), NormBound, bound_it, check)
 
 
 def _few_inputs(job: Job) -> bool:
@@ -91,6 +120,7 @@ def _split_inputs(
         job.config.max_subproblems,
         gap,
         job.config.seed,
+        job.slot("input splits"),
     )
     if result.witness.value > best.witness.value:
         best.witness = result.witness
@@ -119,7 +149,7 @@ def _branch(job: Job, query: NormQuery, root: NormBound, best: _Best) -> tuple[N
     """Quadratic dual and branch and bound over gates, for objectives that it can express."""
     assert root.known is not None
     plan = _plan(query, root.known, best.target(query))
-    preactivations = _preactivations(job)
+    preactivations = root_preactivations(job)
     task = GateSearch(
         job.setting,
         plan.rows,
@@ -128,39 +158,34 @@ def _branch(job: Job, query: NormQuery, root: NormBound, best: _Best) -> tuple[N
         job.config.quadratic,
         query.output_norm,
     )
-    roots = [task.root(index, preactivations, upper) for index, upper in enumerate(plan.uppers)]
+    roots = (Waiting(index, preactivations, upper) for index, upper in enumerate(plan.uppers))
 
-    def visit(point: Tensor) -> None:
+    def visit(point: Tensor) -> bool:
         witness = prove_norm(job.setting.backward, query, point)
-        if witness.value > best.witness.value:
-            best.witness = witness
+        if not witness.value > best.witness.value:
+            return False
+        best.witness = witness
+        return True
 
     def note(upper: float, count: int) -> None:
         upper = min(root.upper, max(upper, plan.rest))
         job.note("branch and bound", best.witness.value, upper, count)
 
-    try:
-        outcome = search(
+    outcome = search(
+        GateLoop(
             task,
-            roots,
+            tuple(roots),
+            branching_named(job.config.branching),
             lambda: max(best.target(query), plan.rest),
+            visit,
+            note,
             job.clock,
             job.config.max_subproblems,
-            note,
-            visit,
-        )
-    except BREAKDOWNS as error:
-        return NormBound(root.upper, root.stage, Stop(Reason.NUMERICS, str(error)), root.known), 1
+        ),
+        job.slot("gate splits"),
+    )
     upper = min(root.upper, max(outcome.upper, plan.rest, 0.0))
-    stop = None
-    if upper > best.target(query):
-        if job.clock.expired():
-            stop = timeout(job.clock)
-        elif outcome.open:
-            limit = job.config.max_subproblems
-            stop = Stop(Reason.SUBPROBLEMS, f"stopped after {outcome.subproblems} of {limit}")
-        else:
-            stop = TOO_LOOSE
+    stop = outcome.stop if upper > best.target(query) else None
     stage = "quadratic" if outcome.subproblems <= 1 else "branch and bound"
     stage = stage if upper < root.upper else root.stage
     return NormBound(upper, stage, stop, root.known), outcome.subproblems
@@ -238,10 +263,6 @@ def _columns(query: NormQuery, known: JacobianBounds, target: float) -> _Plan:
         tuple(float(uppers[column]) for column in wanted),
         float(rest.max()) if rest.numel() else 0.0,
     )
-
-
-def _preactivations(job: Job) -> Preactivations:
-    return job.setting.alpha_preactivations
 
 
 def _verdict(job: Job, query: NormQuery, found: NormBound, witness: NormWitness) -> Verdict:

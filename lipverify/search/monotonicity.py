@@ -10,9 +10,11 @@ from lipverify.confirm import Unconfirmed
 from lipverify.evidence import Bound, FeatureResult
 from lipverify.norms import norm_named
 from lipverify.query import SlopeQuery
-from lipverify.search.gate_split import GateSearch, Objective, search
-from lipverify.search.job import TOO_LOOSE, Decision, Job, Stop, timeout
-from lipverify.search.ladder import BREAKDOWNS, SlopeBounds, slope_bounds
+from lipverify.search.branching import branching_named
+from lipverify.search.gate_loop import GateLoop, Waiting, root_preactivations, search
+from lipverify.search.gate_split import GateSearch, Objective
+from lipverify.search.job import TOO_LOOSE, Decision, Job, timeout
+from lipverify.search.ladder import SlopeBounds, slope_bounds
 from lipverify.verdict import Counterexample, Falsified, Reason, Unknown, Verdict, Verified
 from lipverify.witness import search_slope
 
@@ -58,32 +60,34 @@ def _branch(job: Job, query: SlopeQuery, which: int, found: SlopeBounds) -> tupl
     task = GateSearch(
         job.setting, query.row, (Objective(0, direction),), norm_named("1"), job.config.quadratic
     )
-    root = task.root(0, job.setting.alpha_preactivations, _worst(query, which, found))
+    root = Waiting(0, root_preactivations(job), _worst(query, which, found))
 
     def note(upper: float, count: int) -> None:
-        job.note(f"branch and bound: {job.features[index]}", None, sign * upper, count)
+        lower, upper = (
+            (float(found.lower[which]), upper) if sign > 0 else (-upper, float(found.upper[which]))
+        )
+        job.note(f"branch and bound: {job.features[index]}", lower, upper, count)
 
-    try:
-        outcome = search(
+    outcome = search(
+        GateLoop(
             task,
-            [root],
+            (root,),
+            branching_named(job.config.branching),
             lambda: query.threshold,
+            lambda point: False,
+            note,
             job.clock,
             job.config.max_subproblems,
-            note,
-        )
-    except BREAKDOWNS as error:
-        return replace(found, stop=Stop(Reason.NUMERICS, str(error))), 1
+        ),
+        job.slot(f"gate splits {which}"),
+    )
     lower, upper = found.lower.clone(), found.upper.clone()
     best = torch.tensor(outcome.upper, dtype=torch.float64)
     if sign > 0:
         upper[which] = torch.minimum(upper[which], torch.maximum(best, lower[which]))
     else:
         lower[which] = torch.maximum(lower[which], torch.minimum(-best, upper[which]))
-    stop = found.stop
-    if not outcome.upper <= query.threshold:
-        stop = timeout(job.clock) if job.clock.expired() else TOO_LOOSE
-    return SlopeBounds(lower, upper, found.stage, stop), outcome.subproblems
+    return SlopeBounds(lower, upper, found.stage, outcome.stop or found.stop), outcome.subproblems
 
 
 def _bounds(job: Job, query: SlopeQuery, method: Method) -> SlopeBounds:

@@ -50,16 +50,19 @@ def lipschitz(tiny: Tiny, input_norm: str, output_norm: str = "inf", **limits: f
     return Lipschitz(norm_named(input_norm), norm_named(output_norm), rows, **limits)
 
 
-def check_interval(tiny: Tiny, box: object, input_norm: str, output_norm: str = "inf") -> None:
+def check_interval(
+    tiny: Tiny, box: object, input_norm: str, output_norm: str = "inf", **settings: object
+) -> PropertyResult:
     """Both ends within 1e-6 of the enumeration, and on the right sides of it."""
     truth = Regions(tiny, box).norm(input_norm, output_norm)  # type: ignore[arg-type]
-    result = answer(tiny, box, lipschitz(tiny, input_norm, output_norm))
+    result = answer(tiny, box, lipschitz(tiny, input_norm, output_norm), **settings)
     assert isinstance(result.verdict, Verified) and result.bound is not None
     assert result.bound.lower <= truth * (1 + 1e-12) + 1e-300, "an unattained lower end"
     assert result.bound.upper >= truth * (1 - 1e-12), f"unsound: {result.bound.upper} < {truth}"
     scale = max(1.0, truth)
     assert result.bound.upper - truth <= TIGHT * scale, f"{result.bound} loose, truth {truth}"
     assert truth - result.bound.lower <= TIGHT * scale, f"{result.bound} unattained, truth {truth}"
+    return result
 
 
 @pytest.mark.parametrize("input_norm", ["inf", "2", "1"])

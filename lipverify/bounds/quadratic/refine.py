@@ -91,7 +91,7 @@ def _chosen(
     """With the conflicts that promise most; a rough solution without any ranks those unknown."""
     if len(gates.conflicts) <= config.conflicts:
         return gates
-    if start.worth is not None:
+    if start.worth is not None and len(start.worth) > int(gates.conflict_names.max()):
         worth = start.worth[gates.conflict_names]
     else:
         none = gates.apart(gates.conflicts[:0], gates.conflict_names[:0])
