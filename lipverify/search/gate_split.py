@@ -162,12 +162,33 @@ class GateSearch:
         return gates.apart(np.array(pairs, dtype=np.int64), np.array(names, dtype=np.int64))
 
     def _leaf(self, problem: Subproblem, upper: float) -> Evaluation:
-        """All gates fixed: the relaxations of the preactivations are exact, and so is emptiness."""
-        region = self._cut(problem.splits, problem.preactivations)
-        point = region.feasible_point()
-        if point is None:
+        """All gates fixed: the relaxations of the preactivations are exact, and so is emptiness.
+
+        Neurons that got on one side without a split count as well: beyond it, the relaxations are
+        those of another pattern.
+        """
+        splits = (*problem.splits, *self._implied(problem))
+        deepest = self._cut(splits, problem.preactivations).deepest()
+        if deepest is None:
+            return Evaluation(float("-inf"))
+        point, depth = deepest
+        if depth <= FLAT and self.exact.is_flat(sides(splits), problem.preactivations):
             return Evaluation(float("-inf"))
         return Evaluation(upper, point=point)
+
+    def _implied(self, problem: Subproblem) -> list[Split]:
+        """Sides of neurons that the root leaves open and this subproblem does not."""
+        known = {(split.node, split.index) for split in problem.splits}
+        found = []
+        for name, root in self.setting.alpha_preactivations.items():
+            now = problem.preactivations[name]
+            open_ = ((root.lower < 0) & (root.upper > 0)).flatten()
+            for side, there in ((1, now.lower >= 0), (-1, now.upper <= 0)):
+                for index in (open_ & there.flatten()).nonzero().flatten().tolist():
+                    if (name, index) not in known:
+                        known.add((name, index))
+                        found.append(Split(name, index, side))
+        return found
 
     def _candidates(
         self, objective: Objective, dual: QuadraticDual, solution: LmiSolution
