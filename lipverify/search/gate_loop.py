@@ -16,10 +16,10 @@ from lipverify.interval import Interval
 from lipverify.search.branching import AbstractBranching, Crossing, GateName, PseudoCosts, Trial
 from lipverify.search.budget import Clock
 from lipverify.search.gate_split import Evaluation, GateSearch, Preactivations, Subproblem
-from lipverify.search.job import TOO_LOOSE, Job, Stop
+from lipverify.search.job import TOO_LOOSE, Stop
 from lipverify.search.loop import AbstractSearch, run
-from lipverify.search.recheck import check_point, recheck_preactivations
-from lipverify.search.slot import AbstractSlot, NoSlot, once
+from lipverify.search.recheck import AGREEMENT, check_point
+from lipverify.search.slot import AbstractSlot, NoSlot
 from lipverify.search.split import Split
 from lipverify.verdict import Reason
 
@@ -250,17 +250,6 @@ def search(loop: GateLoop, slot: AbstractSlot | None = None) -> SearchOutcome:
     return SearchOutcome(state.upper, state.subproblems, stop)
 
 
-def root_preactivations(job: Job) -> Preactivations:
-    """What the roots of every search start from; kept, since they cost much."""
-
-    def check(found: dict[str, Interval]) -> dict[str, Interval]:
-        recheck_preactivations(job.network.graph, found)
-        return found
-
-    slot = job.slot("preactivations")
-    return once(slot, dict, lambda: dict(job.setting.alpha_preactivations), check)
-
-
 def _own(preactivations: Preactivations) -> dict[str, Interval]:
     """Copies of one layout: results may depend on it in the last bit, and files keep none."""
     return {
@@ -287,6 +276,9 @@ def check(loop: GateLoop, state: GateState) -> None:
             raise ValueError(f"objective {item.objective} is not searched")
         _check_preactivations(item.preactivations, roots[item.objective])
     for item in state.open:
+        worth = item.found.start.worth
+        if worth is not None and len(worth) != len(loop.task.setting.conflicts.pairs):
+            raise ValueError("conflicts of other neurons")
         for split in item.splits:
             _check_split(split, item.preactivations)
         gates = [candidate.gate for candidate in item.found.candidates]
@@ -302,13 +294,15 @@ def check(loop: GateLoop, state: GateState) -> None:
 
 
 def _check_preactivations(found: Preactivations, root: Mapping[str, Interval]) -> None:
-    """Of the same entries as the root's, and within them."""
+    """Of the same entries as the root's, and within them but for another machine's rounding."""
     if found.keys() != root.keys():
         raise ValueError("preactivations of other nodes")
     for name, interval in found.items():
         if interval.shape != root[name].shape:
             raise ValueError(f"preactivations of {name!r} have another shape")
-        within = (interval.lower >= root[name].lower) & (interval.upper <= root[name].upper)
+        slack = AGREEMENT * (1 + root[name].magnitude)
+        within = interval.lower >= root[name].lower - slack
+        within &= interval.upper <= root[name].upper + slack
         if not bool(within.all()):
             raise ValueError(f"preactivations of {name!r} are wider than the root's")
 
@@ -324,4 +318,4 @@ def _check_split(split: Split, preactivations: Preactivations) -> None:
         raise ValueError(f"preactivations on both sides of {split}")
 
 
-__all__ = ["GateLoop", "GateState", "SearchOutcome", "Waiting", "root_preactivations", "search"]
+__all__ = ["GateLoop", "GateState", "SearchOutcome", "Waiting", "search"]

@@ -159,7 +159,8 @@ class GateSearch:
                     sides = pair.first[2] * one_rising, pair.second[2] * two_rising
                     pairs.append((one, sides[0], two, sides[1]))
                     names.append(number)
-        return gates.apart(np.array(pairs, dtype=np.int64), np.array(names, dtype=np.int64))
+        count = len(self.setting.conflicts)
+        return gates.apart(np.array(pairs, dtype=np.int64), np.array(names, dtype=np.int64), count)
 
     def _leaf(self, problem: Subproblem, upper: float) -> Evaluation:
         """All gates fixed: the relaxations of the preactivations are exact, and so is emptiness.

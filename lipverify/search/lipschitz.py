@@ -15,7 +15,7 @@ from lipverify.norms import operator_norm
 from lipverify.operators import Activation
 from lipverify.query import NormQuery
 from lipverify.search.branching import branching_named
-from lipverify.search.gate_loop import GateLoop, Waiting, root_preactivations, search
+from lipverify.search.gate_loop import GateLoop, Waiting, search
 from lipverify.search.gate_split import GateSearch, Objective
 from lipverify.search.input_split import norm_search
 from lipverify.search.job import TOO_LOOSE, Decision, Job
@@ -149,7 +149,7 @@ def _branch(job: Job, query: NormQuery, root: NormBound, best: _Best) -> tuple[N
     """Quadratic dual and branch and bound over gates, for objectives that it can express."""
     assert root.known is not None
     plan = _plan(query, root.known, best.target(query))
-    preactivations = root_preactivations(job)
+    preactivations = job.setting.alpha_preactivations
     task = GateSearch(
         job.setting,
         plan.rows,

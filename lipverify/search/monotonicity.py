@@ -11,7 +11,7 @@ from lipverify.evidence import Bound, FeatureResult
 from lipverify.norms import norm_named
 from lipverify.query import SlopeQuery
 from lipverify.search.branching import branching_named
-from lipverify.search.gate_loop import GateLoop, Waiting, root_preactivations, search
+from lipverify.search.gate_loop import GateLoop, Waiting, search
 from lipverify.search.gate_split import GateSearch, Objective
 from lipverify.search.job import TOO_LOOSE, Decision, Job, timeout
 from lipverify.search.ladder import SlopeBounds, slope_bounds
@@ -60,7 +60,7 @@ def _branch(job: Job, query: SlopeQuery, which: int, found: SlopeBounds) -> tupl
     task = GateSearch(
         job.setting, query.row, (Objective(0, direction),), norm_named("1"), job.config.quadratic
     )
-    root = Waiting(0, root_preactivations(job), _worst(query, which, found))
+    root = Waiting(0, job.setting.alpha_preactivations, _worst(query, which, found))
 
     def note(upper: float, count: int) -> None:
         lower, upper = (

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from lipverify.bounds.methods import Setting
-from lipverify.bounds.preactivation import Preactivations
 from lipverify.evidence import PropertyResult
-from lipverify.graph import BackwardGraph, ForwardGraph
+from lipverify.graph import BackwardGraph
 from lipverify.network import Network
 from lipverify.query import NormQuery, norm_query
 from lipverify.region import AbstractRegion
@@ -50,15 +49,6 @@ def recheck_counterexample(
     apart = float((outputs - again).abs().max())
     if not apart <= AGREEMENT * (1.0 + float(again.abs().max())):
         raise ValueError("a counterexample's outputs are not the network's")
-    return found
-
-
-def recheck_preactivations(forward: ForwardGraph, found: Preactivations) -> Preactivations:
-    """Intervals of every activation's input, of its shape."""
-    for node in forward.activations:
-        name = node.inputs[0]
-        if name not in found or found[name].shape != (1, *forward[name].shape):
-            raise ValueError(f"no preactivations of {name!r}, or of another shape")
     return found
 
 

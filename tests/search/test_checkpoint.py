@@ -511,7 +511,6 @@ TAMPERED = {
 
 @pytest.mark.parametrize("name", TAMPERED)
 def test_states_that_no_search_was_in_are_refused(name: str, made: Path, tmp_path: Path) -> None:
-    """Without a search's root, or its preactivations, it goes on: they are made again."""
     tiny, spec = questions_of("gates")
     path = copy(made, tmp_path / "a")
     edit(path, TAMPERED[name])
@@ -519,7 +518,7 @@ def test_states_that_no_search_was_in_are_refused(name: str, made: Path, tmp_pat
         run(tiny, spec, path, resume=True)
 
 
-@pytest.mark.parametrize("key", ["root", "preactivations", "witness", "gate splits"])
+@pytest.mark.parametrize("key", ["root", "witness", "gate splits"])
 def test_what_is_missing_is_worked_out_again(key: str, made: Path, tmp_path: Path) -> None:
     tiny, spec = questions_of("gates")
     expected = plain(run(tiny, spec))

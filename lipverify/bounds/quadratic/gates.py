@@ -49,7 +49,8 @@ class OpenGates:
     conflicts: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 4), dtype=np.int64))
     """Pairs of gates that never have both slopes: (gate, side, gate, side) [k, 4], side +1 beta."""
     conflict_names: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    """Any numbers [k] by which the caller knows them."""
+    """Their numbers [k] among all `conflict_count` conflicts that the caller knows."""
+    conflict_count: int = 0
     free: int = 0
     """How many entries of c are variables."""
     free_norm: str = "inf"
@@ -64,9 +65,11 @@ class OpenGates:
         """Length of [1; c; u]."""
         return 1 + self.free + self.count
 
-    def apart(self, pairs: NDArray[np.int64], names: NDArray[np.int64]) -> "OpenGates":
+    def apart(self, pairs: NDArray[np.int64], names: NDArray[np.int64], count: int) -> "OpenGates":
         """With conflicts of these gates (positions in `names`) and sides, instead of its own."""
-        return replace(self, conflicts=pairs.reshape(-1, 4), conflict_names=names)
+        return replace(
+            self, conflicts=pairs.reshape(-1, 4), conflict_names=names, conflict_count=count
+        )
 
 
 def open_gates(problem: JacobianProblem, known: JacobianBounds, row: int) -> OpenGates:

@@ -91,17 +91,17 @@ def _chosen(
     """With the conflicts that promise most; a rough solution without any ranks those unknown."""
     if len(gates.conflicts) <= config.conflicts:
         return gates
-    if start.worth is not None and len(start.worth) > int(gates.conflict_names.max()):
+    if start.worth is not None:
         worth = start.worth[gates.conflict_names]
     else:
-        none = gates.apart(gates.conflicts[:0], gates.conflict_names[:0])
+        none = gates.apart(gates.conflicts[:0], gates.conflict_names[:0], gates.conflict_count)
         dual = dual_of(none)
         solution = solve(
             dual.lmi, max_steps=config.max_steps, relative_gap=ROUGH_GAP, stop=lambda _: stop()
         )
         worth = np.abs(_products(dual, solution, gates.conflicts)[0])
     best = np.sort(np.argsort(-worth, kind="stable")[: config.conflicts])
-    return gates.apart(gates.conflicts[best], gates.conflict_names[best])
+    return gates.apart(gates.conflicts[best], gates.conflict_names[best], gates.conflict_count)
 
 
 def _products(
@@ -128,7 +128,7 @@ def _worth(bound: QuadraticBound, every: OpenGates) -> Array | None:
     used, count = bound.dual.gates, bound.dual.gates.count
     theta = np.abs(bound.solution.theta[count : count + len(used.conflicts)])
     excess, _ = _products(bound.dual, bound.solution, every.conflicts)
-    worth = np.zeros(int(every.conflict_names.max()) + 1)
+    worth = np.zeros(every.conflict_count)
     worth[every.conflict_names] = np.abs(excess) * float(np.median(theta))
     _, scale = _products(bound.dual, bound.solution, used.conflicts)
     worth[used.conflict_names] = theta * scale
