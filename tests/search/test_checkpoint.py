@@ -275,7 +275,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint in the middle of a search over gates."""
     tiny, spec = questions_of("gates")
     path = tmp_path_factory.mktemp("made") / "a.checkpoint"
-    run(tiny, spec, path, max_subproblems=9)
+    run(tiny, spec, path, max_subproblems=12)
     return path
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from lipverify.config import VerifyConfig
 from lipverify.evidence import PropertyResult
-from lipverify.verdict import Reason, Unknown
+from lipverify.verdict import Reason, Unknown, Verified
 
 SPENT = {Reason.TIMEOUT, Reason.SUBPROBLEMS, Reason.MEMORY, Reason.INTERRUPTED}
 """Reasons of an Unknown that more of something could change."""
@@ -56,6 +56,8 @@ class PropertyProgress:
 
 
 def finished(answer: PropertyResult) -> bool:
-    """Whether no budget ended the work on it."""
+    """Whether no budget can have ended the work on it."""
+    if answer.bound is not None and isinstance(answer.verdict, Verified):
+        return False  # an interval is an answer whatever ended the work on it
     verdicts = (answer.verdict, *(feature.verdict for feature in answer.features))
     return not any(isinstance(verdict, Unknown) and verdict.reason in SPENT for verdict in verdicts)
