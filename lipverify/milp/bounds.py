@@ -44,6 +44,10 @@ class SolveSettings:
     """Values at or below it are of no interest: a program stops once its bound is there."""
     largest_only: bool = False
     """Only the largest of the asked maxima matters: values attained raise the floor of all."""
+    nodes: int | None = None
+    """Limit of each program's branch and bound."""
+    watch: Callable[[float], None] | None = None
+    """Told what is proved of the largest of the asked maxima, while programs run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +204,13 @@ def _solve_all(
     statuses: list[MilpStatus] = []
     nodes = 0
     ordered = sorted(tasks, key=lambda task: -task.known)
+
+    def told(task: _Task, place: int) -> Callable[[float], None] | None:
+        if settings.watch is None:
+            return None
+        others = [float(upper.max()), *(later.known for later in ordered[place + 1 : place + 2])]
+        return lambda bound: settings.watch(max(min(bound, task.known), *others))
+
     for place, task in enumerate(ordered):
         floor = max(floors) if settings.largest_only else floors[task.group]
         if task.known <= floor:
@@ -209,8 +220,15 @@ def _solve_all(
             left = [later for later in ordered[place:] if later.known > floor]
             share = _share(settings, started, len(left))
             cutoff = floor if floor > -torch.inf else None
-            solve = settings.solver.solve
-            result = solve(task.model(), share, settings.seed, cutoff, settings.gap)
+            result = settings.solver.solve(
+                task.model(),
+                share,
+                settings.seed,
+                cutoff,
+                settings.gap,
+                settings.nodes,
+                told(task, place),
+            )
             bound = min(task.known, result.bound)
             nodes += result.nodes
             statuses.append(result.status)
