@@ -146,6 +146,7 @@ def verify_spec(
                 seconds=begun.clock.seconds,
                 network_sha256=network.sha256,
                 features=decision.features,
+                stages=note.stages,
             )
             yield checkpoint.finish(result)
 

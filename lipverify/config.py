@@ -68,6 +68,8 @@ class VerifyConfig:
     seed: int = 0
     branching: str = "area"
     """Which gate is split next; `lipverify supports` lists the names."""
+    solver: str = "highs"
+    """Of mixed-integer programs: "highs", or "gurobi" where it is installed."""
     checkpoint: CheckpointConfig | None = None
     preactivation: PreactivationConfig = field(default_factory=PreactivationConfig)
     quadratic: QuadraticConfig = field(default_factory=QuadraticConfig)

@@ -166,8 +166,10 @@ class Method:
 
     stages: tuple[str, ...]
     summary: str
-    branch: bool = False
-    """Whether the quadratic dual and branch and bound follow."""
+    searches: tuple[str, ...] = ()
+    """Complete searches that may follow; of several, `search/choices.py` picks by the question."""
+    late: tuple[str, ...] = ()
+    """More stages, which some searches are quicker than."""
 
 
 METHODS: Mapping[str, Method] = {
@@ -181,12 +183,23 @@ METHODS: Mapping[str, Method] = {
     "quadratic": Method(
         ("linear (alpha-CROWN)",),
         "quadratic (semidefinite) dual over the open gates, then branch and bound",
-        branch=True,
+        searches=("gates",),
+    ),
+    "milp": Method(
+        ("linear (alpha-CROWN)",),
+        "mixed-integer linear programs (Jordan and Dimakis 2020): exact, for small networks",
+        searches=("milp",),
+    ),
+    "input-split": Method(
+        ("mean-split", "linear (CROWN)"),
+        "branch and bound over the inputs, for few of them",
+        searches=("inputs",),
     ),
     "auto": Method(
-        ("interval", "mean-split", "linear (CROWN)", "linear (alpha-CROWN)"),
-        "each of the above in turn, until the question is decided (default)",
-        branch=True,
+        ("interval", "mean-split", "linear (CROWN)"),
+        "of the above what fits the question, until it is decided (default)",
+        searches=("line", "inputs", "milp", "gates"),
+        late=("linear (alpha-CROWN)",),
     ),
 }
 

@@ -206,10 +206,11 @@ def _solve_all(
     ordered = sorted(tasks, key=lambda task: -task.known)
 
     def told(task: _Task, place: int) -> Callable[[float], None] | None:
-        if settings.watch is None:
+        watch = settings.watch
+        if watch is None:
             return None
         others = [float(upper.max()), *(later.known for later in ordered[place + 1 : place + 2])]
-        return lambda bound: settings.watch(max(min(bound, task.known), *others))
+        return lambda bound: watch(max(min(bound, task.known), *others))
 
     for place, task in enumerate(ordered):
         floor = max(floors) if settings.largest_only else floors[task.group]

@@ -30,7 +30,7 @@ from lipverify.bounds.methods import Setting
 from lipverify.norms import operator_norm
 from lipverify.query import NormQuery, OutputQuery, SlopeQuery
 from lipverify.region import Box
-from lipverify.search.budget import Clock, Note
+from lipverify.search.budget import Clock, Tell
 from lipverify.search.frontier import (
     Frontier,
     bounded_frontier,
@@ -91,7 +91,7 @@ def norm_search(
     root_upper: Tensor,
     lower: NormWitness,
     clock: Clock,
-    note: Note,
+    note: Tell,
     max_subproblems: int | None = None,
     stop_gap: float | None = None,
     seed: int = 0,
@@ -118,7 +118,7 @@ def slope_search(
     query: SlopeQuery,
     root_upper: Tensor,
     clock: Clock,
-    note: Note,
+    note: Tell,
     max_subproblems: int | None = None,
     seed: int = 0,
     slot: AbstractSlot | None = None,
@@ -142,7 +142,7 @@ def output_search(
     query: OutputQuery,
     root_upper: Tensor,
     clock: Clock,
-    note: Note,
+    note: Tell,
     max_subproblems: int | None = None,
     seed: int = 0,
     slot: AbstractSlot | None = None,
@@ -224,7 +224,7 @@ class InputLoop(AbstractSearch[InputState]):
     goal: Goal
     root_upper: Tensor
     budget: Budget
-    note: Note
+    note: Tell
     seed: int
 
     kind = StoredInputState

@@ -116,7 +116,7 @@ def test_a_breakdown_in_a_later_stage_keeps_the_earlier_bound(
     def broken(*_: object, **__: object) -> None:
         raise NumericalFailure("planted")
 
-    ladder_alone = replace(METHODS["auto"], branch=False)
+    ladder_alone = replace(METHODS["auto"], searches=(), late=())
     monkeypatch.setitem(METHODS, "auto", ladder_alone)  # type: ignore[arg-type]
     monkeypatch.setattr(methods, stage, broken)
     result = ask(TINY, REGION, lipschitz(TINY, at_most=1.0001 * EXACT))
