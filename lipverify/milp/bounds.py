@@ -45,7 +45,7 @@ class SolveSettings:
     largest_only: bool = False
     """Only the largest of the asked maxima matters: values attained raise the floor of all."""
     nodes: int | None = None
-    """Limit of each program's branch and bound."""
+    """Limit of branch and bound, for all programs together."""
     watch: Callable[[float], None] | None = None
     """Told what is proved of the largest of the asked maxima, while programs run."""
 
@@ -214,9 +214,13 @@ def _solve_all(
 
     for place, task in enumerate(ordered):
         floor = max(floors) if settings.largest_only else floors[task.group]
+        nodes_left = None if settings.nodes is None else settings.nodes - nodes
         if task.known <= floor:
             bound = task.known
             statuses.append(MilpStatus.CUTOFF)
+        elif nodes_left is not None and nodes_left <= 0:
+            bound = task.known
+            statuses.append(MilpStatus.LIMIT)
         else:
             left = [later for later in ordered[place:] if later.known > floor]
             share = _share(settings, started, len(left))
@@ -227,11 +231,11 @@ def _solve_all(
                 settings.seed,
                 cutoff,
                 settings.gap,
-                settings.nodes,
+                nodes_left,
                 told(task, place),
             )
             bound = min(task.known, result.bound)
-            nodes += result.nodes
+            nodes += max(1, result.nodes)
             statuses.append(result.status)
             for x in _candidates(part, result, settings):
                 points.append(x)

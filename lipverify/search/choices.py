@@ -10,6 +10,7 @@ from functools import cached_property
 from lipverify.bounds.preactivation import Preactivations, open_entries
 from lipverify.graph import Node
 from lipverify.operators import Activation
+from lipverify.query import NormQuery
 from lipverify.search.exact import not_offered, size_of, too_large
 from lipverify.search.job import Job, Stop
 from lipverify.verdict import Reason
@@ -80,7 +81,7 @@ class Openness:
         return f"{_count(self.moving, 'input moves', 'inputs move')}, {_gates(self.gates)} open"
 
 
-def norm_choices(job: Job, signs: int, on_rows: bool) -> tuple[Choice, ...]:
+def norm_choices(job: Job, query: NormQuery, signs: int, on_rows: bool) -> tuple[Choice, ...]:
     """For an operator norm whose worst row has `signs` entries of open sign.
 
     `on_rows`: the norm is a maximum of objectives on single rows.
@@ -94,7 +95,7 @@ def norm_choices(job: Job, signs: int, on_rows: bool) -> tuple[Choice, ...]:
     if inputs_first:
         found.append(Choice("inputs", str(openness)))
     small = on_rows and openness.gates + signs <= NORM_BINARIES
-    if small and _has_program(job, signs):
+    if small and _has_program(job, signs, query):
         why = f"{_gates(openness.gates)} and {_count(signs, 'sign is', 'signs are')} open"
         found.append(Choice("milp", why, SHARE))
     found.append(LATE)
@@ -189,9 +190,9 @@ def _last_resort(openness: Openness) -> list[Choice]:
     return [Choice("inputs", str(openness))]
 
 
-def _has_program(job: Job, signs: int) -> bool:
+def _has_program(job: Job, signs: int, query: NormQuery | None = None) -> bool:
     """Beside what `Choice` says: the programs' nodes count as subproblems, 1 is the root alone."""
-    if job.config.max_subproblems == 1 or not_offered(job) is not None:
+    if job.config.max_subproblems == 1 or not_offered(job, query) is not None:
         return False
     return too_large(job, size_of(job, job.setting.crown_preactivations, signs)) is None
 

@@ -49,7 +49,7 @@ def _search(job: Job, query: NormQuery, found: NormBound, best: Best) -> tuple[N
         return found, subproblems
     signs = open_signs(query, found.known)
     on_rows = norm_plan(query, found.known, best.target(query)).on_rows
-    for choice in norm_choices(job, signs, on_rows):
+    for choice in norm_choices(job, query, signs, on_rows):
         if job.clock.expired():
             return replace(found, stop=timeout(job.clock)), subproblems
         most = job.config.max_subproblems

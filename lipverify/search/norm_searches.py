@@ -109,6 +109,8 @@ def by_gates(
     """Quadratic dual and branch and bound over gates, for objectives that it can express."""
     assert root.known is not None
     plan = norm_plan(query, root.known, best.target(query))
+    if not plan.objectives:
+        return NormStep(root, 0)
     # Entries of open sign, the factor of the l2 norm, or c, add variables to the gates'.
     extra = min(job.region.size, job.config.quadratic.max_signs)
     if not plan.on_rows:
@@ -158,7 +160,7 @@ def by_program(
     assert root.known is not None
     target = best.target(query)
     plan = norm_plan(query, root.known, target)
-    if not plan.on_rows:
+    if not plan.objectives or not plan.on_rows:
         return NormStep(root, 0)
     preactivations = best_preactivations(job, choice)
     stop = too_large(job, size_of(job, preactivations, open_signs(query, root.known)))

@@ -169,5 +169,6 @@ def test_an_unknown_method_is_an_error_before_any_work() -> None:
 def test_the_same_seed_gives_the_same_answer() -> None:
     for claim in true_claims().values():
         first, second = (ask(TINY, REGION, claim, seed=3).as_json() for _ in range(2))
-        first["seconds"] = second["seconds"] = 0.0
+        for record in (first, second, *first["stages"], *second["stages"]):
+            record["seconds"] = 0.0
         assert first == second
