@@ -12,6 +12,7 @@ from lipverify.bounds.methods import METHODS as _METHODS
 from lipverify.bounds.methods import Setting, method_named
 from lipverify.config import VerifyConfig
 from lipverify.evidence import PropertyResult
+from lipverify.milp import solver_named
 from lipverify.network import Network, load_network
 from lipverify.norms import norm_named
 from lipverify.query import norm_query, slope_query
@@ -110,11 +111,13 @@ def verify_spec(
 ) -> Iterator[PropertyResult]:
     """The answer to each property of `spec` in turn, as it is found.
 
-    Raises `UnknownMethod` and `UnknownBranching` before any work, and `CheckpointError` for a
-    checkpoint that cannot be used or written; a breakdown of arithmetic is an Unknown answer.
+    Raises `UnknownMethod` and `UnknownBranching`, `MissingDependency` for a solver that is not
+    there, before any work, and `CheckpointError` for a checkpoint that cannot be used or written;
+    a breakdown of arithmetic is an Unknown answer.
     """
     method = method_named(config.method)
     branching_named(config.branching)
+    require_solver(config.solver)
     setting = Setting(network, spec.region, config.preactivation, config.memory)
     name = str(spec.path or spec.name)
     with open_checkpoint(network, spec, config) as checkpoint:
@@ -149,6 +152,16 @@ def verify_spec(
                 stages=note.stages,
             )
             yield checkpoint.finish(result)
+
+
+def require_solver(name: str) -> None:
+    """`UnknownMethod` for a solver that is not offered, `MissingDependency` for one not installed.
+
+    The default solver is looked for at its first use only: most questions need none.
+    """
+    solver = solver_named(name)
+    if name != VerifyConfig().solver:
+        solver.require()
 
 
 def _decide(job: Job, prop: Property, resumed: bool) -> Decision:

@@ -20,8 +20,8 @@ from lipverify.graph import (
     row_jacobian,
 )
 from lipverify.norms import AbstractNorm, operator_norm
-from lipverify.operators import AbstractOperator, Activation, Gate
 from lipverify.numerics import SMALLEST
+from lipverify.operators import AbstractOperator, Activation, Gate
 from lipverify.query import NormQuery, OutputQuery
 from lipverify.region import AbstractRegion
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lipverify import __version__
-from lipverify.api import BRANCHINGS, METHODS
+from lipverify.api import BRANCHINGS, METHODS, require_solver
 from lipverify.cli.console import stderr, stdout
 from lipverify.cli.exits import ExitCode
 from lipverify.cli.output import STDOUT, check_writable, write_json
 from lipverify.cli.prepare import Prepared, Task
+from lipverify.cli.report_stages import print_stages
 from lipverify.cli.report_table import print_failures, print_results, summary
 from lipverify.cli.run import Outcome, run
 from lipverify.cli.watch import watch_for
@@ -30,6 +31,8 @@ class Settings:
     threads: int = 1
     quiet: bool = False
     verbose: bool = False
+    stages: bool = False
+    """Show what each stage gained."""
 
 
 def check(settings: Settings) -> None:
@@ -44,6 +47,7 @@ def check(settings: Settings) -> None:
         raise UnknownBranching(
             f"--branching {branching!r} is not offered; choose one of {', '.join(BRANCHINGS)}"
         )
+    require_solver(settings.config.solver)
     if settings.config.checkpoint is not None:
         parent = settings.config.checkpoint.path.parent
         if not parent.is_dir():
@@ -106,6 +110,8 @@ def _show(outcome: Outcome, settings: Settings) -> None:
     text, errors = stderr() if settings.json == STDOUT else stdout(), stderr()
     if not settings.quiet:
         print_results(text, outcome.rows)
+    if settings.stages and not settings.quiet:
+        print_stages(text, outcome.rows)
     print_failures(errors, outcome.failures)
     if settings.verbose:
         for trace in outcome.traces:

@@ -28,6 +28,11 @@ Timeout = Annotated[
 MethodName = Annotated[
     str, typer.Option("--method", help="Bounding method; see `lipverify supports`.", metavar="NAME")
 ]
+DEFAULT_SOLVER = "highs"
+SolverName = Annotated[
+    str,
+    typer.Option("--solver", help="Of mixed-integer programs: highs, gurobi.", metavar="NAME"),
+]
 JsonFile = Annotated[
     str | None, typer.Option("--json", help="Write JSON there; - is stdout.", metavar="FILE")
 ]

@@ -7,6 +7,7 @@ import typer
 from lipverify.cli.options import (
     DEFAULT_BRANCHING,
     DEFAULT_EVERY,
+    DEFAULT_SOLVER,
     DEFAULT_TIMEOUT,
     Branching,
     CheckpointEvery,
@@ -17,6 +18,7 @@ from lipverify.cli.options import (
     MethodName,
     Resume,
     Seed,
+    SolverName,
     Threads,
     Timeout,
 )
@@ -28,6 +30,7 @@ def command(
     ],
     timeout: Timeout = DEFAULT_TIMEOUT,
     method: MethodName = "auto",
+    solver: SolverName = DEFAULT_SOLVER,
     max_subproblems: MaxSubproblems = None,
     json: JsonFile = None,
     threads: Threads = None,
@@ -39,7 +42,9 @@ def command(
     resume: Resume = False,
     checkpoint_every: CheckpointEvery = DEFAULT_EVERY,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the summary line.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Stages and tracebacks too.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="What each stage gained, and tracebacks.")
+    ] = False,
 ) -> int:
     """Decide the properties of spec files.
 
@@ -59,12 +64,14 @@ def command(
             seed=seed,
             branching=branching,
             checkpoint=checkpoint_config(checkpoint, checkpoint_every, resume),
+            solver=solver,
         ),
         json=json,
         jobs=jobs,
         threads=threads or 1,
         quiet=quiet,
         verbose=verbose,
+        stages=verbose,
     )
     check(settings)
     return execute(prepare(paths), settings)

@@ -21,6 +21,9 @@ class Progress:
     """Why this stage, where there was a choice."""
 
 
+ALIVE_SECONDS = 1.0
+"""Between two reports in which nothing is new."""
+
 Report = Callable[[Progress], None]
 Tell = Callable[[str, float | None, float | None, int], None]
 """tell(stage, lower, upper, subproblems): a `Note`, or what stands before one."""
@@ -35,6 +38,7 @@ class Note:
         self._clock = clock
         self._stages: list[StageRecord] = []
         self._began = 0.0
+        self._told: tuple[tuple[object, ...], float] = ((), 0.0)
 
     def __call__(
         self,
@@ -46,14 +50,21 @@ class Note:
     ) -> None:
         seconds = self._clock.seconds
         detail = self._keep(StageRecord(stage, lower, upper, seconds, subproblems, detail))
-        if self._report is not None:
-            event = Progress(self._index, stage, lower, upper, subproblems, seconds, detail)
-            self._report(event)
+        if self._report is None or not self._news((stage, lower, upper, subproblems), seconds):
+            return
+        self._report(Progress(self._index, stage, lower, upper, subproblems, seconds, detail))
 
     @property
     def stages(self) -> tuple[StageRecord, ...]:
         """What each stage gained so far, with the time since the one before it."""
         return tuple(self._stages)
+
+    def _news(self, now: tuple[object, ...], seconds: float) -> bool:
+        """Whether anything changed, or some time passed: long steps report that they are alive."""
+        if now == self._told[0] and seconds < self._told[1] + ALIVE_SECONDS:
+            return False
+        self._told = (now, seconds)
+        return True
 
     def _keep(self, new: StageRecord) -> str:
         """The record in place of the last one of the same stage; its detail."""

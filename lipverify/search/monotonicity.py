@@ -63,7 +63,9 @@ def _attack(job: Job, slope: Slope) -> Slope:
         slope = by_line(job, slope)
         if slope.decided:
             return slope
-    return slope.seen(_sampled(job, slope))
+    slope = slope.seen(_sampled(job, slope))
+    job.note(f"attack: {slope.name}", slope.lower, slope.upper)
+    return slope
 
 
 def _sampled(job: Job, slope: Slope) -> Violation:

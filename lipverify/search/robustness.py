@@ -69,6 +69,7 @@ def decide_robustness(job: Job, prop: Robustness) -> Decision:
     infinite = torch.full((len(query.rows),), torch.inf, dtype=torch.float64)
     margins = Margins(OutputBounds(infinite, "none", None), float("inf"), None)
     margins = margins.seen(job, query, candidates, "attack")
+    job.note("attack", None, margins.attained)
     subproblems = 1
     if not isinstance(margins.found, Counterexample):
         bounds = output_upper(job.setting, query, job.method.stages, job.clock, job.note)
