@@ -94,5 +94,10 @@ class Clock:
         """Seconds, at least 0; None without a timeout."""
         return None if self.timeout is None else max(0.0, self.timeout - self.seconds)
 
+    def limited(self, seconds: float) -> "Clock":
+        """This clock, with at most so many seconds from now on."""
+        end = self.seconds + seconds
+        return replace(self, timeout=end if self.timeout is None else min(self.timeout, end))
+
     def expired(self) -> bool:
         return self.timeout is not None and self.seconds >= self.timeout

@@ -21,9 +21,11 @@ MOST_INPUTS = 32
 """Beyond so many moving inputs, splitting them is not tried."""
 NORM_BINARIES = 36
 """Programs of a row's norm with more binaries are left to the search over gates."""
+FINE = 1e-3
+"""So are smaller ones where this relative gap, or a threshold, is all that is asked for."""
 SIGN_BINARIES = 400
 """The same for programs of one derivative or one output, which are much easier."""
-SHARE = 0.3
+SHARE = 0.5
 """Of the time left, for a program that may not finish."""
 STEP_SECONDS = 2e-9
 """An interior-point step of the quadratic dual takes this times the cube of its variables."""
@@ -94,7 +96,8 @@ def norm_choices(job: Job, query: NormQuery, signs: int, on_rows: bool) -> tuple
     inputs_first = openness.moving <= FEW_INPUTS and openness.gates > MANY_GATES
     if inputs_first:
         found.append(Choice("inputs", str(openness)))
-    small = on_rows and openness.gates + signs <= NORM_BINARIES
+    fine = query.threshold is None and (query.gap is None or query.gap < FINE)
+    small = on_rows and fine and openness.gates + signs <= NORM_BINARIES
     if small and _has_program(job, signs, query):
         why = f"{_gates(openness.gates)} and {_count(signs, 'sign is', 'signs are')} open"
         found.append(Choice("milp", why, SHARE))

@@ -17,6 +17,9 @@ from lipverify.search.slot import once
 from lipverify.verdict import Falsified, Reason, Unknown, Verdict, Verified
 from lipverify.witness import NormWitness, search_norm
 
+LAST_DIGITS = 10.0
+"""At least so many seconds for what a solver's tolerances left open."""
+
 
 def decide_lipschitz(job: Job, query: NormQuery) -> Decision:
     """An interval; with a threshold, whether the constant is at most that."""
@@ -54,10 +57,14 @@ def _search(job: Job, query: NormQuery, found: NormBound, best: Best) -> tuple[N
             return replace(found, stop=timeout(job.clock)), subproblems
         most = job.config.max_subproblems
         limit = None if most is None else max(1, most - subproblems + 1)
+        started = job.clock.seconds
         step = NORM_SEARCHES[choice.search](job, query, found, best, choice, limit)
         found, subproblems = step.bound, subproblems + step.subproblems
-        if step.final or found.upper <= best.target(query):
+        if found.upper <= best.target(query):
             break
+        if step.solved:  # the last digits are worth as much time again
+            spent = job.clock.seconds - started
+            job = replace(job, clock=job.clock.limited(max(LAST_DIGITS, spent)))
     return found, subproblems
 
 

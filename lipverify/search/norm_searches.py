@@ -64,11 +64,14 @@ class Best:
 
 @dataclass(frozen=True, eq=False)
 class NormStep:
-    """What a search adds: `subproblems` beside the root; `final`: nothing else can gain much."""
+    """What a search adds: `subproblems` beside the root.
+
+    `solved`: to within a solver's tolerances. Nothing else can gain more than those.
+    """
 
     bound: NormBound
     subproblems: int
-    final: bool = False
+    solved: bool = False
 
 
 NormSearch = Callable[[Job, NormQuery, NormBound, Best, Choice, int | None], NormStep]

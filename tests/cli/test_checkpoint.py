@@ -89,7 +89,7 @@ def results(path: Path) -> list[dict[str, Any]]:
 
 def plain(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
-        {key: value for key, value in record.items() if key not in ("seconds", "resumed")}
+        {key: value for key, value in record.items() if key not in ("seconds", "stages", "resumed")}
         for record in records
     ]
 

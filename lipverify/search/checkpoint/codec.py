@@ -21,7 +21,7 @@ from lipverify.bounds.batched import Boxes
 from lipverify.bounds.jacobian import JacobianBounds
 from lipverify.bounds.quadratic import Majorant, WarmStart
 from lipverify.confirm import Unconfirmed
-from lipverify.evidence import Bound, FeatureResult, PropertyResult, Witness
+from lipverify.evidence import Bound, FeatureResult, PropertyResult, StageRecord, Witness
 from lipverify.interval import Interval
 from lipverify.search.branching import Candidate, PseudoCosts
 from lipverify.search.checkpoint.progress import Budget, PropertyProgress
@@ -56,6 +56,7 @@ _CLASSES: tuple[type, ...] = (
     OutputBounds,
     PropertyProgress,
     PropertyResult,
+    StageRecord,
     PseudoCosts,
     Seen,
     SlopeBounds,
