@@ -1,24 +1,31 @@
 """The public functions: where the stages are joined."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from lipverify.bounds.methods import METHODS as _METHODS
 from lipverify.bounds.methods import Setting, method_named
 from lipverify.config import VerifyConfig
 from lipverify.evidence import PropertyResult
+from lipverify.milp import solver_named
 from lipverify.network import Network, load_network
 from lipverify.norms import norm_named
 from lipverify.query import norm_query, slope_query
 from lipverify.region import ball_region
-from lipverify.search.budget import Clock, Note, Progress, Report
+from lipverify.search.branching import BRANCHINGS as _BRANCHINGS
+from lipverify.search.branching import branching_named
+from lipverify.search.budget import Note, Progress, Report
+from lipverify.search.checkpoint import open_checkpoint
 from lipverify.search.job import Decision, Job
 from lipverify.search.ladder import BREAKDOWNS
 from lipverify.search.lipschitz import decide_lipschitz
 from lipverify.search.monotonicity import decide_monotonicity
+from lipverify.search.recheck import recheck_answer
 from lipverify.search.robustness import decide_robustness
 from lipverify.spec import Spec, bind, read_spec
 from lipverify.spec.property import Lipschitz, Monotonicity, Property, Robustness
@@ -26,6 +33,9 @@ from lipverify.verdict import Reason, Unknown
 
 METHODS: Mapping[str, str] = {name: method.summary for name, method in _METHODS.items()}
 """Bounding methods that `VerifyConfig.method` may name, each with one line on what it does."""
+
+BRANCHINGS: Mapping[str, str] = {name: found.summary for name, found in _BRANCHINGS.items()}
+"""Heuristics that `VerifyConfig.branching` may name, each with one line on what it does."""
 
 
 def verify(
@@ -101,33 +111,62 @@ def verify_spec(
 ) -> Iterator[PropertyResult]:
     """The answer to each property of `spec` in turn, as it is found.
 
-    Raises `UnknownMethod` before any work; a breakdown of arithmetic is an Unknown answer.
+    Raises `UnknownMethod` and `UnknownBranching`, `MissingDependency` for a solver that is not
+    there, before any work, and `CheckpointError` for a checkpoint that cannot be used or written;
+    a breakdown of arithmetic is an Unknown answer.
     """
     method = method_named(config.method)
+    branching_named(config.branching)
+    require_solver(config.solver)
     setting = Setting(network, spec.region, config.preactivation, config.memory)
-    for index, prop in enumerate(spec.properties):
-        clock = Clock(config.timeout)
-        note = Note(on_progress, index, clock)
-        decision = _decide(Job(setting, method, config, clock, note, spec.features), prop)
-        yield PropertyResult(
-            spec=str(spec.path or spec.name),
-            name=spec.name,
-            property=index,
-            kind=prop.kind,
-            verdict=decision.verdict,
-            bound=decision.bound,
-            witness=decision.witness,
-            method=f"{config.method}: {decision.stage}",
-            subproblems=decision.subproblems,
-            seconds=clock.seconds,
-            network_sha256=network.sha256,
-            features=decision.features,
-        )
+    name = str(spec.path or spec.name)
+    with open_checkpoint(network, spec, config) as checkpoint:
+        for index, prop in enumerate(spec.properties):
+
+            def check(found: PropertyResult, prop: Property = prop) -> PropertyResult:
+                return recheck_answer(setting, prop, found)
+
+            known = checkpoint.answer(index, check)
+            if known is not None:
+                yield replace(known, spec=name, name=spec.name)
+                continue
+            begun = checkpoint.begin(index, config.timeout)
+            note = Note(on_progress, index, begun.clock)
+            job = Job(setting, method, config, begun.clock, note, spec.features, begun.slot)
+            # numpy's and scipy's own threads follow torch's: small matrices crawl on more.
+            with threadpool_limits(torch.get_num_threads(), user_api="blas"):
+                decision = _decide(job, prop, begun.resumed)
+            result = PropertyResult(
+                spec=name,
+                name=spec.name,
+                property=index,
+                kind=prop.kind,
+                verdict=decision.verdict,
+                bound=decision.bound,
+                witness=decision.witness,
+                method=f"{config.method}: {decision.stage}",
+                subproblems=decision.subproblems,
+                seconds=begun.clock.seconds,
+                network_sha256=network.sha256,
+                features=decision.features,
+                stages=note.stages,
+            )
+            yield checkpoint.finish(result)
 
 
-def _decide(job: Job, prop: Property) -> Decision:
+def require_solver(name: str) -> None:
+    """`UnknownMethod` for a solver that is not offered, `MissingDependency` for one not installed.
+
+    The default solver is looked for at its first use only: most questions need none.
+    """
+    solver = solver_named(name)
+    if name != VerifyConfig().solver:
+        solver.require()
+
+
+def _decide(job: Job, prop: Property, resumed: bool) -> Decision:
     """Unknown unless the kind's own function earns more."""
-    if job.clock.expired():
+    if job.clock.expired() and not resumed:
         detail = f"no time to start (timeout {job.clock.timeout} s)"
         return Decision(Unknown(Reason.TIMEOUT, detail), "none", subproblems=0)
     try:
@@ -142,4 +181,4 @@ def _decide(job: Job, prop: Property) -> Decision:
         return Decision(Unknown(Reason.NUMERICS, str(error)), "none", subproblems=0)
 
 
-__all__ = ["METHODS", "Progress", "lipschitz", "verify", "verify_spec"]
+__all__ = ["BRANCHINGS", "METHODS", "Progress", "lipschitz", "verify", "verify_spec"]

@@ -1,6 +1,7 @@
 """Frozen settings, one dataclass per stage."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,35 @@ class WitnessConfig:
 
 
 @dataclass(frozen=True)
+class QuadraticConfig:
+    """How hard the quadratic dual of one subproblem is worked on."""
+
+    max_signs: int = 24
+    """Up to this many entries of open sign, each gets its own variable; beyond, a majorant."""
+    rounds: int = 4
+    """Most alternations between multipliers and majorant."""
+    gain: float = 2e-3
+    """Relative gain below which another round is not worth it."""
+    relative_gap: float = 2e-3
+    max_steps: int = 30
+    """Steps of the interior-point method; 0 leaves the subproblem to linear bounds."""
+    conflicts: int = 200
+    """Most conflicts that enter one solution; measured, those that count most do nearly all."""
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """Where the state of a run is kept, so that a killed run can be resumed."""
+
+    path: Path
+    """A file; or a folder that exists, in which every spec gets a file of its own."""
+    every: float = 10.0
+    """Seconds between two writes, at least."""
+    resume: bool = False
+    """Go on from the file if there is one. Without it, a file in the way is an error."""
+
+
+@dataclass(frozen=True)
 class VerifyConfig:
     """What a caller of `verify` may choose."""
 
@@ -49,7 +79,13 @@ class VerifyConfig:
     max_subproblems: int | None = None
     """1 is the root alone; None is no limit."""
     memory: float = 4e9
-    """Bytes that one bounding step may use for its largest arrays."""
+    """Bytes that one bounding step may use for its largest arrays, and a search's open list."""
     seed: int = 0
+    branching: str = "area"
+    """Which gate is split next; `lipverify supports` lists the names."""
+    solver: str = "highs"
+    """Of mixed-integer programs: "highs", or "gurobi" where it is installed."""
+    checkpoint: CheckpointConfig | None = None
     preactivation: PreactivationConfig = field(default_factory=PreactivationConfig)
+    quadratic: QuadraticConfig = field(default_factory=QuadraticConfig)
     witness: WitnessConfig = field(default_factory=WitnessConfig)

@@ -17,6 +17,8 @@ FLOAT32_NOISE = 16 * 2.0**-24
 """A difference of two float32 outputs below this share of their size says nothing."""
 
 GRID = 33
+CLOSER = 20
+"""Points on each side of a candidate, each half as far from it as the one before."""
 SHRINK_STEPS = 8
 QUOTIENT_AGREEMENT = 0.05
 """Largest relative deviation of the original's difference quotient from ours."""
@@ -104,15 +106,14 @@ def confirm_slope(
     row = query.row[0]
     best: tuple[float, Tensor] | None = None
     for candidate in candidates:
-        low, high = region.span(candidate, index)
+        base = float32_inside(region, candidate)
+        low, high = region.span(base, index)
         if not low < high:
             continue
-        line = candidate.repeat(GRID, 1)
-        line[:, index] = torch.linspace(low, high, GRID, dtype=line.dtype)
-        line = torch.stack([float32_inside(region, point) for point in line])
-        others = [i for i in range(line.shape[1]) if i != index]
-        line[:, others] = line[0, others]
-        inside = region.contains(line)  # the other inputs were rounded as well
+        places = _places(float(candidate[index]), low, high)
+        line = base.repeat(len(places), 1)
+        line[:, index] = places
+        inside = region.contains(line)
         values = output(network.graph, line) @ row
         steps = line[:, index].unsqueeze(0) - line[:, index].unsqueeze(1)  # [before, after]
         rise = sign * (values.unsqueeze(0) - values.unsqueeze(1)) - query.threshold * steps
@@ -121,10 +122,51 @@ def confirm_slope(
         worst = int(rise.argmax())
         excess = float(rise.flatten()[worst])
         if best is None or excess > best[0]:
-            best = (excess, line[[worst // GRID, worst % GRID]])
+            best = (excess, line[[worst // len(places), worst % len(places)]])
     if best is None:
         return None
-    excess, pair = best
+    return _confirmed(network, query, which, best[0], best[1], feature)
+
+
+def _places(middle: float, low: float, high: float) -> Tensor:
+    """Evenly over [low, high], and closer and closer to `middle` from both sides.
+
+    All in float32, and in the interval if it holds float32 numbers.
+    """
+    shares = 0.5 ** torch.arange(1, CLOSER + 1, dtype=torch.float64)
+    around = torch.cat([middle - (middle - low) * shares, middle + (high - middle) * shares])
+    even = torch.linspace(low, high, GRID, dtype=torch.float64)
+    rounded = torch.cat([even, around]).clamp(low, high).float()
+    rounded = torch.where(rounded.double() > high, _neighbour(rounded, -1), rounded)
+    return torch.where(rounded.double() < low, _neighbour(rounded, 1), rounded).double()
+
+
+def confirm_pair(
+    network: Network,
+    region: AbstractRegion,
+    query: SlopeQuery,
+    which: int,
+    pair: Tensor,
+    feature: str,
+) -> Counterexample | Unconfirmed | None:
+    """The pair [2, n], which differs in the asked input alone, if it moves the wrong way."""
+    index, sign = query.indices[which], query.signs[which]
+    rounded = torch.stack([float32_inside(region, point) for point in pair])
+    others = [i for i in range(pair.shape[1]) if i != index]
+    rounded[1, others] = rounded[0, others]
+    if not bool(region.contains(rounded).all()):
+        return None
+    step = float(rounded[1, index] - rounded[0, index])
+    values = output(network.graph, rounded) @ query.row[0]
+    excess = sign * float(values[1] - values[0]) - query.threshold * step
+    return _confirmed(network, query, which, excess, rounded, feature) if step > 0 else None
+
+
+def _confirmed(
+    network: Network, query: SlopeQuery, which: int, excess: float, pair: Tensor, feature: str
+) -> Counterexample | Unconfirmed | None:
+    """A pair of float32 points of the region that violates by `excess` in our arithmetic."""
+    index, sign, row = query.indices[which], query.signs[which], query.row[0]
     original = network.original(pair)
     values = original @ row
     step = float(pair[1, index] - pair[0, index])

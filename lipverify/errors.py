@@ -50,6 +50,14 @@ class UnknownMethod(InputError):
     """A bounding method is not offered here."""
 
 
+class UnknownBranching(InputError):
+    """A branching heuristic is not offered here."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint cannot be used: damaged, of another question, in the way, or not writable."""
+
+
 class MissingDependency(InputError):
     """An optional package is needed; the message holds the command that installs it."""
 

@@ -16,6 +16,8 @@ class Reason(Enum):
     MEMORY = "memory"
     INTERRUPTED = "interrupted"
     NUMERICS = "numerics"
+    UNSUPPORTED = "unsupported"
+    """The method or its solver cannot do this; others may."""
     CANDIDATE = "candidate"
     """A violation was found in our arithmetic, but the original network did not confirm it."""
 

@@ -78,14 +78,19 @@ class CutRegion(AbstractRegion):
         return beta
 
     def feasible_point(self) -> Tensor | None:
-        """A point [n] that satisfies all cuts as well as possible; None if proved that none does.
+        """A point [n] that satisfies all cuts as well as possible; None: proved to be empty."""
+        found = self.deepest()
+        return None if found is None else found[0]
+
+    def deepest(self) -> tuple[Tensor, float] | None:
+        """The point above, and by how much it satisfies the cuts, each scaled to reach 1.
 
         A linear program finds multipliers; emptiness is proved by them alone: beta >= 0 with
         max over the base of beta . (slopes x + offsets) < 0 (Farkas). Whatever else the program's
         solver says leads to a point, not to a claim.
         """
         if not len(self.offsets):
-            return self.base.center
+            return self.base.center, 1.0
         box = self.base.bounding
         scale = (self.slopes.abs() @ box.magnitude + self.offsets.abs()).clamp(min=SMALLEST)
         rows, offsets = self.slopes / scale.unsqueeze(1), self.offsets / scale
@@ -96,11 +101,12 @@ class CutRegion(AbstractRegion):
         cost = [0.0] * size + [-1.0]
         solved = linprog(cost, matrix, offsets.numpy(), bounds=limits, method="highs-ds")
         if solved.x is None:
-            return self.base.center
+            return self.base.center, 0.0
         beta = torch.as_tensor(-solved.ineqlin.marginals, dtype=rows.dtype).clamp(min=0.0) / scale
         if self._refutes(beta):
             return None
-        return self.base.project(torch.as_tensor(solved.x[:size], dtype=rows.dtype))
+        point = self.base.project(torch.as_tensor(solved.x[:size], dtype=rows.dtype))
+        return point, float(solved.x[size])
 
     def _refutes(self, beta: Tensor) -> bool:
         """Whether sup over the base of beta . (slopes x + offsets) is proved negative."""

@@ -4,13 +4,14 @@ A method is a list of stages, cheap ones first; each is tried only if the ones b
 decide the question, and what they proved is kept.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
 from torch import Tensor
 
+from lipverify.bounds.conflicts import Conflicts, find_conflicts
 from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem, interval
 from lipverify.bounds.linear import linear
 from lipverify.bounds.mean_split import mean_split
@@ -35,6 +36,8 @@ from lipverify.region import AbstractRegion
 
 QUADRATIC_GATES = 150
 """Open gates beyond which the quadratic dual is slow."""
+CONFLICT_NEURONS = 1000
+"""Conflicts are looked for among up to so many open neurons: the pairs are tested one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,11 @@ class Setting:
         if len(self.network.graph.activations) < 2 or not relus:
             return start
         return crown(self.forward_problem, self.alpha_engine, start)
+
+    @cached_property
+    def conflicts(self) -> Conflicts:
+        """Pairs of neurons that the region keeps apart."""
+        return find_conflicts(self.forward_problem, self.alpha_preactivations, CONFLICT_NEURONS)
 
     @cached_property
     def alpha_engine(self) -> Engine:
@@ -240,16 +248,18 @@ class Method:
 
     stages: tuple[str, ...]
     summary: str
-    branch: bool = False
-    """Whether the quadratic dual and branch and bound follow."""
+    searches: tuple[str, ...] = ()
+    """Complete searches that may follow; of several, `search/choices.py` picks by the question."""
+    late: tuple[str, ...] = ()
+    """More stages, which some searches are quicker than."""
     spare: str | None = None
-    """A last stage, for networks where the quadratic dual is slow or weak."""
+    """A last one of these, for networks where the quadratic dual is slow or weak."""
 
-    def stages_on(self, setting: Setting) -> Iterator[str]:
-        """The stages for a network on a region; whether `spare` is one is asked last of all."""
-        yield from self.stages
-        if self.spare is not None and setting.is_hard_for_quadratics:
-            yield self.spare
+    def late_on(self, setting: Setting) -> tuple[str, ...]:
+        """The late stages for a network on a region."""
+        if self.spare is None or not setting.is_hard_for_quadratics:
+            return self.late
+        return (*self.late, self.spare)
 
 
 METHODS: Mapping[str, Method] = {
@@ -263,12 +273,23 @@ METHODS: Mapping[str, Method] = {
     "quadratic": Method(
         ("linear (alpha-CROWN)",),
         "quadratic (semidefinite) dual over the open gates, then branch and bound",
-        branch=True,
+        searches=("gates",),
+    ),
+    "milp": Method(
+        ("linear (alpha-CROWN)",),
+        "mixed-integer linear programs (Jordan and Dimakis 2020): exact, for small networks",
+        searches=("milp",),
+    ),
+    "input-split": Method(
+        ("mean-split", "linear (CROWN)"),
+        "branch and bound over the inputs, for few of them",
+        searches=("inputs",),
     ),
     "auto": Method(
-        ("interval", "mean-split", "linear (CROWN)", "linear (alpha-CROWN)"),
-        "each of the above in turn, until the question is decided (default)",
-        branch=True,
+        ("interval", "mean-split", "linear (CROWN)"),
+        "of the above what fits the question, until it is decided (default)",
+        searches=("line", "inputs", "milp", "gates"),
+        late=("linear (alpha-CROWN)",),
         spare="linear (optimised gates)",
     ),
 }

@@ -1,20 +1,23 @@
 """From prepared specs to text, JSON and exit code."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from lipverify import __version__
-from lipverify.api import METHODS
+from lipverify.api import BRANCHINGS, METHODS, require_solver
 from lipverify.cli.console import stderr, stdout
 from lipverify.cli.exits import ExitCode
 from lipverify.cli.output import STDOUT, check_writable, write_json
-from lipverify.cli.prepare import Prepared
+from lipverify.cli.prepare import Prepared, Task
+from lipverify.cli.report_stages import print_stages
 from lipverify.cli.report_table import print_failures, print_results, summary
 from lipverify.cli.run import Outcome, run
 from lipverify.cli.watch import watch_for
-from lipverify.config import VerifyConfig
-from lipverify.errors import UnknownMethod
+from lipverify.config import CheckpointConfig, VerifyConfig
+from lipverify.errors import CheckpointError, UnknownBranching, UnknownMethod
 from lipverify.evidence.report_json import report
+from lipverify.search.checkpoint import check_free, checkpoint_file
 from lipverify.verdict import Falsified, Unknown, Verdict
 
 
@@ -28,20 +31,45 @@ class Settings:
     threads: int = 1
     quiet: bool = False
     verbose: bool = False
+    stages: bool = False
+    """Show what each stage gained."""
 
 
 def check(settings: Settings) -> None:
     """`InputError` for settings that would fail later; to be called first."""
     check_writable(settings.json, "--json")
-    method = settings.config.method
+    method, branching = settings.config.method, settings.config.branching
     if method not in METHODS:
         raise UnknownMethod(
             f"--method {method!r} is not offered; choose one of {', '.join(METHODS)}"
         )
+    if branching not in BRANCHINGS:
+        raise UnknownBranching(
+            f"--branching {branching!r} is not offered; choose one of {', '.join(BRANCHINGS)}"
+        )
+    require_solver(settings.config.solver)
+    if settings.config.checkpoint is not None:
+        parent = settings.config.checkpoint.path.parent
+        if not parent.is_dir():
+            raise CheckpointError(
+                f"--checkpoint {settings.config.checkpoint.path}: the folder {parent} does not "
+                "exist; make it first"
+            )
+
+
+def checkpoint_config(path: str | None, every: float, resume: bool) -> CheckpointConfig | None:
+    """`CheckpointError` for --resume without a file to resume."""
+    if path is None:
+        if resume:
+            raise CheckpointError("--resume needs --checkpoint FILE, the file to go on from")
+        return None
+    return CheckpointConfig(Path(path), every, resume)
 
 
 def execute(prepared: Prepared, settings: Settings) -> ExitCode:
     """Work on the specs, show and write the results."""
+    if settings.config.checkpoint is not None:
+        _place(settings.config.checkpoint, prepared.tasks)
     total = sum(len(task.spec.properties) for task in prepared.tasks)
     watch = watch_for(stderr(), total, quiet=settings.quiet, verbose=settings.verbose)
     outcome = run(prepared.tasks, settings.config, settings.jobs, settings.threads, watch)
@@ -53,6 +81,19 @@ def execute(prepared: Prepared, settings: Settings) -> ExitCode:
     if outcome.failures:
         return ExitCode.ERROR
     return exit_code(row.result.verdict for row in outcome.rows)
+
+
+def _place(config: CheckpointConfig, tasks: Sequence[Task]) -> None:
+    """Make the folder for several specs; `CheckpointError` for what is in the way, before work."""
+    if len(tasks) > 1:
+        if config.path.is_file():
+            raise CheckpointError(
+                f"--checkpoint {config.path}: is a file, and {len(tasks)} specs need a folder; "
+                "name another, or verify the specs one by one"
+            )
+        config.path.mkdir(exist_ok=True)
+    for task in tasks:
+        check_free(config, checkpoint_file(config, task.spec))
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
@@ -69,6 +110,8 @@ def _show(outcome: Outcome, settings: Settings) -> None:
     text, errors = stderr() if settings.json == STDOUT else stdout(), stderr()
     if not settings.quiet:
         print_results(text, outcome.rows)
+    if settings.stages and not settings.quiet:
+        print_stages(text, outcome.rows)
     print_failures(errors, outcome.failures)
     if settings.verbose:
         for trace in outcome.traces:

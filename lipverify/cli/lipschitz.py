@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lipverify.cli.options import (
+    DEFAULT_BRANCHING,
+    DEFAULT_EVERY,
+    DEFAULT_SOLVER,
     DEFAULT_TIMEOUT,
+    Branching,
+    CheckpointEvery,
+    CheckpointFile,
     JsonFile,
     Memory,
     MethodName,
+    Resume,
     Seed,
+    SolverName,
     Threads,
     Timeout,
     positive,
@@ -58,19 +66,32 @@ def command(
     ] = None,
     timeout: Timeout = DEFAULT_TIMEOUT,
     method: MethodName = "auto",
+    solver: SolverName = DEFAULT_SOLVER,
     json: JsonFile = None,
     threads: Threads = None,
     seed: Seed = 0,
     memory: Memory = 4.0,
+    branching: Branching = DEFAULT_BRANCHING,
+    checkpoint: CheckpointFile = None,
+    resume: Resume = False,
+    checkpoint_every: CheckpointEvery = DEFAULT_EVERY,
 ) -> int:
     """Bound the local Lipschitz constant of one network around one point."""
-    from lipverify.cli.execute import Settings, check, execute
+    from lipverify.cli.execute import Settings, check, checkpoint_config, execute
     from lipverify.cli.prepare import Prepared, Task
     from lipverify.config import VerifyConfig
     from lipverify.network import load_network
 
     settings = Settings(
-        config=VerifyConfig(method=method, timeout=timeout, memory=memory * 1e9, seed=seed),
+        config=VerifyConfig(
+            method=method,
+            timeout=timeout,
+            memory=memory * 1e9,
+            seed=seed,
+            branching=branching,
+            checkpoint=checkpoint_config(checkpoint, checkpoint_every, resume),
+            solver=solver,
+        ),
         json=json,
         threads=threads or 1,
     )

@@ -28,6 +28,11 @@ Timeout = Annotated[
 MethodName = Annotated[
     str, typer.Option("--method", help="Bounding method; see `lipverify supports`.", metavar="NAME")
 ]
+DEFAULT_SOLVER = "highs"
+SolverName = Annotated[
+    str,
+    typer.Option("--solver", help="Of mixed-integer programs: highs, gurobi.", metavar="NAME"),
+]
 JsonFile = Annotated[
     str | None, typer.Option("--json", help="Write JSON there; - is stdout.", metavar="FILE")
 ]
@@ -45,3 +50,29 @@ Threads = Annotated[
 MaxSubproblems = Annotated[
     int | None, typer.Option(min=1, help="Limit per property; 1 is the root alone.")
 ]
+Branching = Annotated[
+    str,
+    typer.Option(
+        "--branching", help="Which gate is split next; see `lipverify supports`.", metavar="NAME"
+    ),
+]
+CheckpointFile = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        help="Keep the run's state there; with several specs, a folder with a file for each.",
+        metavar="FILE",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on from the checkpoint; without a file, start afresh."),
+]
+CheckpointEvery = Annotated[
+    float,
+    typer.Option(
+        help="Least time between two writes of it.", metavar="SECONDS", callback=time_limit
+    ),
+]
+DEFAULT_BRANCHING = "area"
+DEFAULT_EVERY = 10.0

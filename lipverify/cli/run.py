@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 
+from lipverify.api import Progress
 from lipverify.cli.figures import interval
 from lipverify.cli.messages import Answer, Failure, Message, Stage, answer
 from lipverify.cli.pool import run_parallel
 from lipverify.cli.prepare import Task
 from lipverify.cli.watch import AbstractWatch
 from lipverify.config import VerifyConfig
-from lipverify.evidence import PropertyResult
+from lipverify.evidence import Bound, PropertyResult
 from lipverify.evidence.report_json import SpecFailure
 from lipverify.verdict import Reason, Unknown
 
@@ -70,25 +71,37 @@ class _Collector:
     def _interrupted(self, index: int, which: int, method: str) -> PropertyResult:
         task = self._tasks[index]
         stage = self._stages.get((index, which))
-        seconds = 0.0 if stage is None else stage.progress.seconds
         detail = "stopped by Ctrl-C before it was its turn"
+        bound = None
+        subproblems, seconds = 0, 0.0
         if stage is not None:
             progress = stage.progress
             known = interval(progress.lower, progress.upper)
             detail = f"stopped by Ctrl-C in stage {progress.stage}, interval so far {known}"
+            bound = _bound(progress)
+            subproblems, seconds = progress.subproblems, progress.seconds
         return PropertyResult(
             spec=task.name,
             name=task.spec.name,
             property=which,
             kind=task.spec.properties[which].kind,
             verdict=Unknown(Reason.INTERRUPTED, detail),
-            bound=None,
+            bound=bound,
             witness=None,
             method=f"{method}: none",
-            subproblems=0,
+            subproblems=subproblems,
             seconds=seconds,
             network_sha256=task.network.sha256,
         )
+
+
+def _bound(progress: Progress) -> Bound | None:
+    """The interval so far; None while nothing is known."""
+    lower, upper = progress.lower, progress.upper
+    if lower is None and upper is None:
+        return None
+    infinite = float("inf")
+    return Bound(-infinite if lower is None else lower, infinite if upper is None else upper)
 
 
 def run(

@@ -8,10 +8,10 @@ from lipverify.cli.console import new_table, print_table, stdout
 
 
 def command() -> int:
-    """List the operators, norms, kinds of property and methods that lipverify offers."""
+    """List the operators, norms, kinds of property, methods and heuristics on offer."""
     from rich.text import Text
 
-    from lipverify.api import METHODS
+    from lipverify.api import BRANCHINGS, METHODS
     from lipverify.norms import NORMS
     from lipverify.operators import ACTIVATIONS, AFFINE
     from lipverify.spec import KINDS
@@ -24,7 +24,10 @@ def command() -> int:
     methods = new_table("method", "what it does", title="methods")
     for name, text in METHODS.items():
         methods.add_row(Text(name), Text(text))
-    for shown in (operators, methods):
+    branchings = new_table("branching", "which gate is split next", title="branching heuristics")
+    for name, text in BRANCHINGS.items():
+        branchings.add_row(Text(name), Text(text))
+    for shown in (operators, methods, branchings):
         print_table(console, shown)
     console.print(f"norms: {', '.join(NORMS)}", soft_wrap=True)
     console.print(f"kinds of property: {', '.join(KINDS)}", soft_wrap=True)

@@ -19,6 +19,8 @@ from lipverify.evidence import PropertyResult
 
 REFRESHES = 4
 """Per second."""
+REPEAT_SECONDS = 10.0
+"""A stage that goes on is reported again after so long."""
 
 
 class AbstractWatch(ABC):
@@ -69,6 +71,22 @@ class SilentWatch(AbstractWatch):
 
 
 @final
+class _Sieve:
+    """Searches report after every step; a log wants each stage's first, and then one a while."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[int, str, float]] = {}
+
+    def passes(self, task: Task, progress: Progress) -> bool:
+        index, stage, seconds = self._last.get(task.name, (-1, "", 0.0))
+        same = (index, stage) == (progress.property, progress.stage)
+        if same and progress.seconds < seconds + REPEAT_SECONDS:
+            return False
+        self._last[task.name] = (progress.property, progress.stage, progress.seconds)
+        return True
+
+
+@final
 class LineWatch(AbstractWatch):
     """One line per answer, as it comes: for logs. `stages`: one per stage as well."""
 
@@ -76,6 +94,7 @@ class LineWatch(AbstractWatch):
         self._console = console
         self._total = total
         self._stages = stages
+        self._sieve = _Sieve()
         self._done = 0
 
     def __enter__(self) -> None: ...
@@ -88,7 +107,7 @@ class LineWatch(AbstractWatch):
     ) -> None: ...
 
     def stage(self, task: Task, progress: Progress) -> None:
-        if self._stages:
+        if self._stages and self._sieve.passes(task, progress):
             self._print(stage_line(task, progress))
 
     def answer(self, task: Task, result: PropertyResult) -> None:
@@ -116,6 +135,7 @@ class LiveWatch(AbstractWatch):
     def __init__(self, console: Console, total: int, *, stages: bool) -> None:
         self._total = total
         self._stages = stages
+        self._sieve = _Sieve()
         self._done = 0
         self._current: dict[str, tuple[Task, Progress, float]] = {}
         self._spinner = Spinner("dots")
@@ -140,7 +160,7 @@ class LiveWatch(AbstractWatch):
 
     def stage(self, task: Task, progress: Progress) -> None:
         self._current[task.name] = (task, progress, monotonic())
-        if self._stages:
+        if self._stages and self._sieve.passes(task, progress):
             self._console.print(stage_line(task, progress), soft_wrap=True)
 
     def answer(self, task: Task, result: PropertyResult) -> None:
@@ -175,8 +195,9 @@ class LiveWatch(AbstractWatch):
 def stage_line(task: Task, progress: Progress) -> str:
     """A stage in one line."""
     known = figures.interval(progress.lower, progress.upper)
+    why = f" ({progress.detail})" if progress.detail else ""
     return (
-        f"  {task.name} [{progress.property}] {progress.stage}: {known} after "
+        f"  {task.name} [{progress.property}] {progress.stage}{why}: {known} after "
         f"{figures.seconds(progress.seconds)}"
     )
 

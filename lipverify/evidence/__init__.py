@@ -1,5 +1,5 @@
 """Records of what was proved."""
 
-from lipverify.evidence.record import Bound, FeatureResult, PropertyResult, Witness
+from lipverify.evidence.record import Bound, FeatureResult, PropertyResult, StageRecord, Witness
 
-__all__ = ["Bound", "FeatureResult", "PropertyResult", "Witness"]
+__all__ = ["Bound", "FeatureResult", "PropertyResult", "StageRecord", "Witness"]

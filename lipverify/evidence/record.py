@@ -39,6 +39,31 @@ class FeatureResult:
     bound: Bound
 
 
+@dataclass(frozen=True)
+class StageRecord:
+    """What one stage gained: the interval after it (None: not known), and what it took.
+
+    `detail` says why it was chosen, where there was a choice.
+    """
+
+    stage: str
+    lower: float | None
+    upper: float | None
+    seconds: float
+    subproblems: int
+    detail: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "stage": self.stage,
+            "detail": self.detail or None,
+            "lower": None if self.lower is None else _finite(self.lower),
+            "upper": None if self.upper is None else _finite(self.upper),
+            "seconds": self.seconds,
+            "subproblems": self.subproblems,
+        }
+
+
 @dataclass(frozen=True, eq=False)
 class PropertyResult:
     """The answer to one property of one spec file; the fields of DESIGN section 6."""
@@ -55,6 +80,9 @@ class PropertyResult:
     seconds: float
     network_sha256: str
     features: tuple[FeatureResult, ...] = ()
+    resumed: bool = False
+    """Whether it rests on a checkpoint: then it is as good as that file."""
+    stages: tuple[StageRecord, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {
@@ -73,6 +101,7 @@ class PropertyResult:
             "seconds": self.seconds,
             "claim": CLAIM,
             "network_sha256": self.network_sha256,
+            "stages": [stage.as_json() for stage in self.stages],
         }
         if self.features:
             record["features"] = [
@@ -84,6 +113,8 @@ class PropertyResult:
                 }
                 for feature in self.features
             ]
+        if self.resumed:
+            record["resumed"] = True
         return record
 
 

@@ -2,7 +2,8 @@
 
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -30,6 +31,10 @@ class Limits:
     cutoff: float | None
     """Stop as soon as the dual bound is at or below it; without the model's offset."""
     gap: float
+    nodes: int | None = None
+    """Branch-and-bound nodes; None is no limit."""
+    watch: Callable[[float], None] | None = None
+    """Told the dual bound now and then, while a mixed-integer program runs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +57,10 @@ class AbstractMilpBackend(ABC):
     name: ClassVar[str]
 
     @abstractmethod
+    def require(self) -> None:
+        """`MissingDependency` where the package is missing or does not start."""
+
+    @abstractmethod
     def run(self, prepared: Prepared, limits: Limits) -> Raw:
         """Maximise the prepared model on one thread. `MissingDependency` without the package."""
 
@@ -62,13 +71,17 @@ class AbstractMilpBackend(ABC):
         seed: int,
         cutoff: float | None = None,
         gap: float | None = None,
+        nodes: int | None = None,
+        watch: Callable[[float], None] | None = None,
     ) -> MilpResult:
         """An upper end of the maximum of `model`, within `time_limit` seconds (None: no limit).
 
         `cutoff`: values at or below it are of no interest; the run ends with status CUTOFF once the
         bound is there, and does not look further down. `gap`: relative gap at which it may stop
-        (default `DEFAULT_GAP`). The bound is valid whatever made the run stop. Without integer
-        variables it is proved by `lp_upper`; otherwise see `prepare.py` for what it rests on.
+        (default `DEFAULT_GAP`). `nodes`: a limit of its branch and bound. `watch` is told the
+        proved bound so far, now and then. The bound is valid whatever made the run stop. Without
+        integer variables it is proved by `lp_upper`; otherwise see `prepare.py` for what it rests
+        on.
         """
         started = time.monotonic()
         if time_limit is not None and not time_limit > 0:
@@ -80,7 +93,13 @@ class AbstractMilpBackend(ABC):
             if boxed <= cutoff:
                 return MilpResult(MilpStatus.CUTOFF, boxed, None, None, 0.0, 0)
         prepared = _prepared(model, cutoff)
-        raw = self.run(prepared, _limits(prepared, time_limit, seed, cutoff, gap))
+
+        def tell(raw_bound: float) -> None:
+            if watch is not None and np.isfinite(raw_bound):
+                watch(prepared.outward(raw_bound + prepared.model.offset))
+
+        limits = _limits(prepared, time_limit, seed, cutoff, gap)
+        raw = self.run(prepared, replace(limits, nodes=nodes, watch=tell))
         bound = _bound(prepared, raw)
         point = None
         if raw.point is not None:

@@ -44,6 +44,10 @@ class SolveSettings:
     """Values at or below it are of no interest: a program stops once its bound is there."""
     largest_only: bool = False
     """Only the largest of the asked maxima matters: values attained raise the floor of all."""
+    nodes: int | None = None
+    """Limit of branch and bound, for all programs together."""
+    watch: Callable[[float], None] | None = None
+    """Told what is proved of the largest of the asked maxima, while programs run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,19 +204,38 @@ def _solve_all(
     statuses: list[MilpStatus] = []
     nodes = 0
     ordered = sorted(tasks, key=lambda task: -task.known)
+
+    def told(task: _Task, place: int) -> Callable[[float], None] | None:
+        watch = settings.watch
+        if watch is None:
+            return None
+        others = [float(upper.max()), *(later.known for later in ordered[place + 1 : place + 2])]
+        return lambda bound: watch(max(min(bound, task.known), *others))
+
     for place, task in enumerate(ordered):
         floor = max(floors) if settings.largest_only else floors[task.group]
+        nodes_left = None if settings.nodes is None else settings.nodes - nodes
         if task.known <= floor:
             bound = task.known
             statuses.append(MilpStatus.CUTOFF)
+        elif nodes_left is not None and nodes_left <= 0:
+            bound = task.known
+            statuses.append(MilpStatus.LIMIT)
         else:
             left = [later for later in ordered[place:] if later.known > floor]
             share = _share(settings, started, len(left))
             cutoff = floor if floor > -torch.inf else None
-            solve = settings.solver.solve
-            result = solve(task.model(), share, settings.seed, cutoff, settings.gap)
+            result = settings.solver.solve(
+                task.model(),
+                share,
+                settings.seed,
+                cutoff,
+                settings.gap,
+                nodes_left,
+                told(task, place),
+            )
             bound = min(task.known, result.bound)
-            nodes += result.nodes
+            nodes += max(1, result.nodes)
             statuses.append(result.status)
             for x in _candidates(part, result, settings):
                 points.append(x)

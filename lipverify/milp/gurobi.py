@@ -1,5 +1,7 @@
 """Gurobi, the optional solver: the only file that knows gurobipy."""
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
@@ -35,6 +37,8 @@ STATUS: dict[str, MilpStatus] = {
 }
 """By the name in `gurobipy.GRB.Status`. A name that is not here counts as UNKNOWN."""
 
+TELL_SECONDS = 0.5
+"""Between two reports of the bound."""
 SIZE_LIMIT_ERROR = 10010
 """GRB_ERROR_SIZE_LIMIT_EXCEEDED: the licence of the pip package covers 2000 variables and rows."""
 
@@ -43,30 +47,57 @@ SIZE_LIMIT_ERROR = 10010
 class Gurobi(AbstractMilpBackend):
     name: ClassVar[str] = "gurobi"
 
+    def require(self) -> None:
+        _environment().close()
+
     def run(self, prepared: Prepared, limits: Limits) -> Raw:
-        """`MissingDependency` without the package or a licence; SIZE_LIMIT beyond the licence."""
-        try:
-            import gurobipy
-        except ImportError as error:
-            raise MissingDependency(
-                "the solver Gurobi needs the package gurobipy: pip install lipverify[gurobi]"
-            ) from error
-        try:
-            environment = gurobipy.Env(params={"OutputFlag": 0})
-        except gurobipy.GurobiError as error:
-            raise MissingDependency(
-                f"Gurobi does not start: {error}. Install a licence, or use the solver 'highs'"
-            ) from error
+        """SIZE_LIMIT beyond the licence."""
+        environment = _environment()
+        import gurobipy
+
         with environment, gurobipy.Model(env=environment) as solver:
             _set_parameters(solver, limits)
             _fill(gurobipy, solver, prepared)
             try:
-                solver.optimize()
+                solver.optimize(_teller(gurobipy, limits))
             except gurobipy.GurobiError as error:
                 if error.errno != SIZE_LIMIT_ERROR:
                     raise NumericalFailure(f"Gurobi breaks off: {error}") from error
                 return Raw(MilpStatus.SIZE_LIMIT, np.inf, None, None, None, 0)
+            if solver.Status == gurobipy.GRB.INTERRUPTED:
+                # Gurobi takes Ctrl-C for itself; nothing else here makes it stop like that.
+                raise KeyboardInterrupt
             return _answer(gurobipy, solver, prepared)
+
+
+def _environment() -> "gurobipy.Env":
+    """`MissingDependency` without the package or a licence."""
+    try:
+        import gurobipy
+    except ImportError as error:
+        raise MissingDependency(
+            "the solver Gurobi needs the package gurobipy: pip install lipverify[gurobi]"
+        ) from error
+    try:
+        return gurobipy.Env(params={"OutputFlag": 0})
+    except gurobipy.GurobiError as error:
+        raise MissingDependency(
+            f"Gurobi does not start: {error}. Install a licence, or use the solver 'highs'"
+        ) from error
+
+
+def _teller(gurobipy, limits: Limits) -> "Callable[[gurobipy.Model, int], None]":
+    told = time.monotonic()
+
+    def tell(solver: "gurobipy.Model", where: int) -> None:
+        nonlocal told
+        if where != gurobipy.GRB.Callback.MIP or time.monotonic() - told < TELL_SECONDS:
+            return
+        told = time.monotonic()
+        if limits.watch is not None:
+            limits.watch(float(solver.cbGet(gurobipy.GRB.Callback.MIP_OBJBND)))
+
+    return tell
 
 
 def _set_parameters(solver: "gurobipy.Model", limits: Limits) -> None:
@@ -81,6 +112,8 @@ def _set_parameters(solver: "gurobipy.Model", limits: Limits) -> None:
     }
     if limits.time is not None:
         parameters["TimeLimit"] = limits.time
+    if limits.nodes is not None:
+        parameters["NodeLimit"] = limits.nodes
     if limits.cutoff is not None:
         parameters["BestBdStop"] = limits.cutoff
     for name, value in parameters.items():

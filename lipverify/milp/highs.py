@@ -1,5 +1,7 @@
 """HiGHS (Huangfu and Hall 2018), the embedded default solver."""
 
+import threading
+from types import ModuleType
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
@@ -37,27 +39,41 @@ STATUS: dict[str, MilpStatus] = {
 }
 """By the name of `highspy.HighsModelStatus`. A name that is not here counts as UNKNOWN."""
 
+TELL_SECONDS = 0.5
+"""Between two reports of the bound."""
+STOP_SECONDS = 10.0
+"""A solver that was told to stop is waited for that long."""
+
 
 @final
 class Highs(AbstractMilpBackend):
     name: ClassVar[str] = "highs"
 
+    def require(self) -> None:
+        _package()
+
     def run(self, prepared: Prepared, limits: Limits) -> Raw:
-        try:
-            import highspy
-        except ImportError as error:
-            raise MissingDependency(
-                "the solver HiGHS needs the package highspy: pip install highspy"
-            ) from error
+        highspy = _package()
         solver = highspy.Highs()
         _set_options(solver, limits)
         accepted = solver.passModel(_program(highspy, prepared))
         if accepted == highspy.HighsStatus.kError:
             raise NumericalFailure("HiGHS refuses the mixed-integer program")
-        if limits.cutoff is not None and not prepared.model.is_linear:
-            _stop_at(solver, limits.cutoff)
-        solver.run()
+        if prepared.model.is_linear:
+            solver.run()
+        else:
+            _run_watched(solver, limits)
         return _answer(highspy, solver, prepared)
+
+
+def _package() -> ModuleType:
+    try:
+        import highspy
+    except ImportError as error:
+        raise MissingDependency(
+            "the solver HiGHS needs the package highspy: pip install highspy"
+        ) from error
+    return highspy
 
 
 def _set_options(solver: "highspy.Highs", limits: Limits) -> None:
@@ -74,6 +90,8 @@ def _set_options(solver: "highspy.Highs", limits: Limits) -> None:
     }
     if limits.time is not None:
         options["time_limit"] = limits.time
+    if limits.nodes is not None:
+        options["mip_max_nodes"] = limits.nodes
     for name, value in options.items():
         if str(solver.setOptionValue(name, value)).endswith("kError"):
             raise NumericalFailure(f"HiGHS refuses the option {name} = {value}")
@@ -101,18 +119,41 @@ def _program(highspy, prepared: Prepared) -> "highspy.HighsLp":
     return program
 
 
-def _stop_at(solver: "highspy.Highs", cutoff: float) -> None:
-    """Interrupt once the dual bound is at or below `cutoff`.
+def _run_watched(solver: "highspy.Highs", limits: Limits) -> None:
+    """Run in a thread of its own, until done, at the cutoff, or interrupted.
 
-    HiGHS' own `objective_bound` is not used: it prunes by it, and what is then reported about a
-    model whose nodes were all pruned is no dual bound.
+    Beside it this thread stays awake: for Ctrl-C, which would otherwise wait for the solver's end,
+    and to tell the bound. HiGHS' own `objective_bound` is not used for the cutoff: it prunes by
+    it, and what is then reported about a model whose nodes were all pruned is no dual bound.
     """
+    best = [np.inf]
+    stopping, finished = threading.Event(), threading.Event()
 
     def judge(event) -> None:
-        if event.data_out.mip_dual_bound <= cutoff:
+        best[0] = min(best[0], event.data_out.mip_dual_bound)
+        reached = limits.cutoff is not None and event.data_out.mip_dual_bound <= limits.cutoff
+        if reached or stopping.is_set():
             event.data_in.user_interrupt = True
 
+    def work() -> None:
+        try:
+            solver.run()
+        finally:
+            # HiGHS keeps a pool for the thread that ran it; left behind, it aborts the process.
+            solver.resetGlobalScheduler(True)
+            finished.set()
+
     solver.cbMipInterrupt.subscribe(judge)
+    # The event, not the thread, is waited for: Ctrl-C makes Python 3.11 take threads for ended.
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        while not finished.wait(TELL_SECONDS):
+            if limits.watch is not None:
+                limits.watch(best[0])
+    except BaseException:
+        stopping.set()
+        finished.wait(STOP_SECONDS)
+        raise
 
 
 def _answer(highspy, solver: "highspy.Highs", prepared: Prepared) -> Raw:

@@ -10,6 +10,7 @@ from lipverify.norms.l2 import L2
 from lipverify.numerics import SMALLEST, UNIT_ROUNDOFF, gamma, round_down, round_up
 
 ASCENT_STEPS = 8
+CORNER_INPUTS, CORNER_ROWS = 10, 1000
 SPECTRAL_SLACK = 64
 """LAPACK's largest singular value errs by a small multiple of n u ||J|| (Anderson et al. 1999)."""
 
@@ -34,6 +35,8 @@ def _bounds(jacobians: Interval, input_norm: AbstractNorm, output_norm: Abstract
     ||J||_(p->q) <= || (||T_i||_p*)_i ||_q over rows, and <= || (||T_j||_q)_j ||_p* over columns.
     One of them is the exact norm of T unless p = q = 2; there, the spectral norms of centre and
     radius are added as a third bound, and sqrt(||J||_1->1 ||J||_inf->inf) as a fourth.
+    For few inputs (p = inf) or few outputs (q = 1), the ball's corners s are gone through:
+    ||J s||_q <= || |C s| + R 1 ||_q for centre C and radius R, exact for one matrix.
     Infinite where an entry is.
     """
     magnitude = jacobians.magnitude
@@ -52,8 +55,26 @@ def _bounds(jacobians: Interval, input_norm: AbstractNorm, output_norm: Abstract
     if input_norm.name == output_norm.name == "2":
         candidates.append(_spectral_upper(jacobians.center) + _spectral_upper(jacobians.radius))
         candidates.append(magnitude.sum(-2).amax(-1).sqrt() * magnitude.sum(-1).amax(-1).sqrt())
+    if input_norm.name == "inf" and output_norm.name != "inf":
+        candidates.extend(_by_corners(jacobians, output_norm))
+    if output_norm.name == "1" and input_norm.name != "1":
+        turned = Interval(jacobians.lower.mT, jacobians.upper.mT)
+        candidates.extend(_by_corners(turned, input_norm.dual))
     best = torch.stack(candidates).amin(0)
     return torch.where(finite, best, torch.full_like(best, torch.inf))
+
+
+def _by_corners(jacobians: Interval, output_norm: AbstractNorm) -> list[Tensor]:
+    """The bound of ||J s||_q over all sign vectors s, up to a common sign; none if too many."""
+    rows, inputs = jacobians.shape[1:]
+    if inputs > CORNER_INPUTS or rows > CORNER_ROWS:
+        return []
+    patterns = torch.arange(2 ** (inputs - 1)).unsqueeze(1) >> torch.arange(inputs)
+    signs = (1.0 - 2.0 * (patterns & 1)).to(jacobians.lower)
+    image = (jacobians.center @ signs.T).abs() + jacobians.radius.sum(-1, keepdim=True)
+    # Callers charge rounding relative to the norm; entries of C s may cancel.
+    slack = gamma(2 * inputs + 8) * jacobians.magnitude.sum(-1, keepdim=True)
+    return [output_norm.of((image + slack).mT).amax(-1)]
 
 
 def from_rows(rows: Tensor, output_norm: AbstractNorm) -> float:

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from lipverify.evidence import StageRecord
 
 
 @dataclass(frozen=True)
@@ -15,25 +17,65 @@ class Progress:
     upper: float | None
     subproblems: int
     seconds: float
+    detail: str = ""
+    """Why this stage, where there was a choice."""
 
+
+ALIVE_SECONDS = 1.0
+"""Between two reports in which nothing is new."""
 
 Report = Callable[[Progress], None]
+Tell = Callable[[str, float | None, float | None, int], None]
+"""tell(stage, lower, upper, subproblems): a `Note`, or what stands before one."""
 
 
 class Note:
-    """Where a stage says how far it is: note(stage, lower, upper)."""
+    """Where a stage says how far it is: note(stage, lower, upper). Keeps the last of each stage."""
 
     def __init__(self, report: Report | None, index: int, clock: "Clock") -> None:
         self._report = report
         self._index = index
         self._clock = clock
+        self._stages: list[StageRecord] = []
+        self._began = 0.0
+        self._told: tuple[tuple[object, ...], float] = ((), 0.0)
 
     def __call__(
-        self, stage: str, lower: float | None, upper: float | None, subproblems: int = 1
+        self,
+        stage: str,
+        lower: float | None,
+        upper: float | None,
+        subproblems: int = 1,
+        detail: str = "",
     ) -> None:
-        if self._report is not None:
-            seconds = self._clock.seconds
-            self._report(Progress(self._index, stage, lower, upper, subproblems, seconds))
+        seconds = self._clock.seconds
+        detail = self._keep(StageRecord(stage, lower, upper, seconds, subproblems, detail))
+        if self._report is None or not self._news((stage, lower, upper, subproblems), seconds):
+            return
+        self._report(Progress(self._index, stage, lower, upper, subproblems, seconds, detail))
+
+    @property
+    def stages(self) -> tuple[StageRecord, ...]:
+        """What each stage gained so far, with the time since the one before it."""
+        return tuple(self._stages)
+
+    def _news(self, now: tuple[object, ...], seconds: float) -> bool:
+        """Whether anything changed, or some time passed: long steps report that they are alive."""
+        if now == self._told[0] and seconds < self._told[1] + ALIVE_SECONDS:
+            return False
+        self._told = (now, seconds)
+        return True
+
+    def _keep(self, new: StageRecord) -> str:
+        """The record in place of the last one of the same stage; its detail."""
+        last = self._stages[-1] if self._stages else None
+        if last is not None and last.stage == new.stage:
+            new = replace(new, detail=new.detail or last.detail)
+            self._stages.pop()
+        elif last is not None:
+            self._began += last.seconds
+        self._stages.append(replace(new, seconds=new.seconds - self._began))
+        return new.detail
 
 
 @dataclass(frozen=True)
@@ -46,6 +88,16 @@ class Clock:
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
+
+    @property
+    def left(self) -> float | None:
+        """Seconds, at least 0; None without a timeout."""
+        return None if self.timeout is None else max(0.0, self.timeout - self.seconds)
+
+    def limited(self, seconds: float) -> "Clock":
+        """This clock, with at most so many seconds from now on."""
+        end = self.seconds + seconds
+        return replace(self, timeout=end if self.timeout is None else min(self.timeout, end))
 
     def expired(self) -> bool:
         return self.timeout is not None and self.seconds >= self.timeout

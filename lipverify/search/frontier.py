@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lipverify.bounds.batched import BoxBounds, Boxes
+from lipverify.interval import Interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,3 +105,21 @@ def empty_frontier(boxes: Boxes, bound: Tensor) -> Frontier:
     none = torch.zeros(0, dtype=torch.int64)
     closed = torch.full((bound.shape[1],), -torch.inf, dtype=bound.dtype)
     return Frontier(boxes, bound, none, none, closed)
+
+
+def check_frontier(frontier: Frontier, root: Interval, numbers: int) -> None:
+    """ValueError for boxes that a search for so many `numbers` in the box `root` cannot have."""
+    boxes, count = frontier.boxes, len(frontier)
+    if boxes.lower.shape[1] != root.shape[0]:
+        raise ValueError(f"boxes of {boxes.lower.shape[1]} inputs, expected {root.shape[0]}")
+    if not bool(((boxes.lower >= root.lower) & (boxes.upper <= root.upper)).all()):
+        raise ValueError("a box reaches out of the region's")
+    shapes = (frontier.bound.shape, frontier.cut.shape, frontier.expected.shape)
+    if shapes != ((count, numbers), (count,), (count,)) or frontier.closed.shape != (numbers,):
+        raise ValueError(f"the parts of {count} boxes have shapes {shapes}")
+    if bool(frontier.bound.isnan().any() | frontier.closed.isnan().any()):
+        raise ValueError("an upper end is NaN")
+    if not bool(((frontier.cut >= 0) & (frontier.cut < root.shape[0])).all()):
+        raise ValueError("a cut along no input")
+    if not bool((frontier.expected >= 0).all()):
+        raise ValueError("a negative count")

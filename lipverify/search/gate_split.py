@@ -1,12 +1,10 @@
-"""Branch and bound over gates, for objectives on the Jacobian's rows (DESIGN 4.5).
+"""Subproblems over gates, for objectives on the Jacobian's rows (DESIGN 4.5): bounds, children.
 
 A subproblem is an objective with splits: closed halves z <= 0 or z >= 0 of preactivations, whose
-common edge belongs to both children. All objectives share one queue, worst first; what lies below
-the target is closed. The proved upper end is the largest bound of any subproblem still open, or of
-any closed one. Anytime: it can be stopped between any two subproblems.
+common edge belongs to both children. The loop over them is in `gate_loop`.
 """
 
-import heapq
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,41 +13,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipverify.bounds.conflicts import linear_uppers
 from lipverify.bounds.cuts import CutRegion
+from lipverify.bounds.interior import FLAT, ExactForward
 from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem, interval
 from lipverify.bounds.linear import linear
 from lipverify.bounds.mean_split import mean_split
 from lipverify.bounds.methods import Setting
 from lipverify.bounds.preactivation import ForwardProblem, crown, one_hot
-from lipverify.bounds.propagation import (
-    NativeEngine,
-    activation_relaxations,
-    rounding_slack,
-    substitute,
-)
+from lipverify.bounds.propagation import NativeEngine
 from lipverify.bounds.quadratic import (
+    DualOf,
     LmiSolution,
-    Majorant,
     OpenGates,
     QuadraticDual,
+    WarmStart,
+    combined_gates,
     entry_dual,
-    first_majorant,
     l1_dual,
-    l1_dual_majorised,
     l2_dual,
-    next_majorant,
     open_gates,
-    solve,
+    quadratic_upper,
 )
+from lipverify.config import QuadraticConfig
 from lipverify.errors import InvertedInterval, NumericalFailure
-from lipverify.graph import ForwardGraph
 from lipverify.interval import Interval
-from lipverify.norms import AbstractNorm, norm_named
-from lipverify.operators import AbstractOperator, Activation, Gate
+from lipverify.norms import AbstractNorm, norm_named, operator_norm
+from lipverify.operators import AbstractOperator, Gate
 from lipverify.operators.gate import relax_chords
 from lipverify.region import AbstractRegion
-from lipverify.search.branching import Candidate, PseudoCosts
-from lipverify.search.budget import Clock
+from lipverify.search.branching import Candidate, weighted_areas
 from lipverify.search.split import Split, Twins
 
 Preactivations = Mapping[str, Interval]
@@ -57,9 +50,12 @@ Preactivations = Mapping[str, Interval]
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """The norm dual to `input_norm` of row `row` of the rows, or direction . row if given [n]."""
+    """The norm dual to `input_norm` of row `row` of the rows, or direction . row if given [n].
 
-    row: int
+    Without `row`, of c . rows with c the worst in the unit ball dual to the output norm.
+    """
+
+    row: int | None
     direction: Tensor | None = None
 
 
@@ -73,8 +69,8 @@ class Subproblem:
     fixed: Mapping[str, Interval]
     region: AbstractRegion
     upper: float
-    majorant: Majorant | None = None
-    """The parent's, to start from."""
+    start: WarmStart = field(default_factory=WarmStart)
+    """From the parent's solution."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,23 +79,9 @@ class Evaluation:
 
     upper: float
     candidates: tuple[Candidate, ...] = ()
-    majorant: Majorant | None = None
+    start: WarmStart = field(default_factory=WarmStart)
     point: Tensor | None = None
     """A point of a subproblem without open gates, at which the bound may be attained."""
-
-
-@dataclass(frozen=True)
-class GateSearchConfig:
-    """How hard the quadratic dual of one subproblem is worked on."""
-
-    max_signs: int = 24
-    """Up to this many entries of open sign, each gets its own variable; beyond, a majorant."""
-    rounds: int = 4
-    """Most alternations between multipliers and majorant."""
-    gain: float = 2e-3
-    """Relative gain below which another round is not worth it."""
-    relative_gap: float = 2e-3
-    max_steps: int = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,11 +92,17 @@ class GateSearch:
     rows: Tensor
     objectives: tuple[Objective, ...]
     input_norm: AbstractNorm
-    config: GateSearchConfig = field(default_factory=GateSearchConfig)
+    config: QuadraticConfig = field(default_factory=QuadraticConfig)
+    output_norm: AbstractNorm = field(default_factory=lambda: norm_named("inf"))
+    """Combines the rows, for objectives without a row of their own."""
 
     @cached_property
     def twins(self) -> Twins:
         return Twins(self.setting.network.graph)
+
+    @cached_property
+    def exact(self) -> ExactForward:
+        return ExactForward(self.setting.network.graph, self.setting.region)
 
     def root(self, objective: int, preactivations: Preactivations, upper: float) -> Subproblem:
         return Subproblem(objective, (), preactivations, {}, self.setting.region, upper)
@@ -124,10 +112,12 @@ class GateSearch:
     ) -> Evaluation:
         """Bound a subproblem by the ladder mean-split, linear, quadratic, down to `target`."""
         objective = self.objectives[problem.objective]
-        row = self.rows[objective.row : objective.row + 1]
+        rows = self.rows
+        if objective.row is not None:
+            rows = rows[objective.row : objective.row + 1]
         backward = self.setting.backward
         jacobian = JacobianProblem(
-            backward, row, problem.preactivations, self.setting.memory, problem.fixed
+            backward, rows, problem.preactivations, self.setting.memory, problem.fixed
         )
         known = interval(jacobian).intersect(mean_split(jacobian))
         upper = min(problem.upper, self._read(objective, known))
@@ -137,66 +127,73 @@ class GateSearch:
         norm = self.input_norm if objective.direction is None else norm_named("1")
         known = known.intersect(linear(jacobian, engine, relax_chords, norm, known))
         upper = min(upper, self._read(objective, known))
-        gates = open_gates(jacobian, known, 0)
+        if objective.row is None:
+            gates = combined_gates(jacobian, known, self.output_norm)
+        else:
+            gates = open_gates(jacobian, known, 0)
+        gates = self._apart(gates)
         if upper <= target:
             return Evaluation(upper)
         if gates.count == 0:
             return self._leaf(problem, upper)
-        found = self._quadratic(objective, gates, problem.majorant, target, stop)
-        candidates = self._candidates(found.dual, found.solution)
-        return Evaluation(min(upper, found.upper), candidates, found.majorant)
+        dual_of = self._dual(objective, gates)
+        found = quadratic_upper(gates, dual_of, problem.start, self.config, target, stop)
+        candidates = self._candidates(objective, found.dual, found.solution)
+        return Evaluation(min(upper, found.upper), candidates, found.start)
 
-    def _quadratic(
-        self,
-        objective: Objective,
-        gates: OpenGates,
-        majorant: Majorant | None,
-        target: float,
-        stop: Callable[[], bool],
-    ) -> "_Quadratic":
-        """The best proved bound of a few rounds; one round where no majorant is needed."""
-        signs = int(((gates.element_lower < 0) & (gates.element_upper > 0)).sum())
-        is_l1 = objective.direction is None and self.input_norm.dual.name == "1"
-        if not is_l1 or signs <= self.config.max_signs:
-            return self._solve(self._dual(objective, gates), None, target, stop)
-        majorant = majorant or first_majorant(gates)
-        best = self._solve(l1_dual_majorised(gates, majorant), majorant, target, stop)
-        for _ in range(self.config.rounds - 1):
-            if best.upper <= target or stop():
-                break
-            assert best.majorant is not None
-            majorant = next_majorant(gates, best.solution.moments, best.majorant)
-            new = self._solve(l1_dual_majorised(gates, majorant), majorant, target, stop)
-            gained = best.upper - new.upper
-            best = new if gained > 0 else best
-            if gained < self.config.gain * best.upper:
-                break
-        return best
-
-    def _solve(
-        self,
-        dual: QuadraticDual,
-        majorant: Majorant | None,
-        target: float,
-        stop: Callable[[], bool],
-    ) -> "_Quadratic":
-        solution = solve(
-            dual.lmi,
-            max_steps=self.config.max_steps,
-            relative_gap=self.config.relative_gap,
-            stop=lambda value: value <= target * (1 - 1e-9) or stop(),
-        )
-        return _Quadratic(dual.bound(solution.theta), dual, solution, majorant)
+    def _apart(self, gates: OpenGates) -> OpenGates:
+        """With the conflicts among the open gates."""
+        backward = self.setting.backward
+        places: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
+        for position, (name, index) in enumerate(gates.names):
+            gate = backward[name]
+            if _splittable(gate.operator):
+                assert isinstance(gate.operator, Gate)
+                right = gate.operator.activation.derivative(torch.ones(1, dtype=torch.float64))
+                rising = 1 if float(right) == gates.beta[position] else -1
+                places[gate.inputs[0], index].append((position, rising))
+        pairs, names = [], []
+        for number, pair in enumerate(self.setting.conflicts.pairs):
+            for one, one_rising in places.get(pair.first[:2], ()):
+                for two, two_rising in places.get(pair.second[:2], ()):
+                    sides = pair.first[2] * one_rising, pair.second[2] * two_rising
+                    pairs.append((one, sides[0], two, sides[1]))
+                    names.append(number)
+        count = len(self.setting.conflicts)
+        return gates.apart(np.array(pairs, dtype=np.int64), np.array(names, dtype=np.int64), count)
 
     def _leaf(self, problem: Subproblem, upper: float) -> Evaluation:
-        """All gates fixed: the relaxations of the preactivations are exact, and so is emptiness."""
-        region = self._cut(problem.splits, problem.preactivations)
-        point = region.feasible_point()
-        if point is None:
+        """All gates fixed: the relaxations of the preactivations are exact, and so is emptiness.
+
+        Neurons that got on one side without a split count as well: beyond it, the relaxations are
+        those of another pattern.
+        """
+        splits = (*problem.splits, *self._implied(problem))
+        deepest = self._cut(splits, problem.preactivations).deepest()
+        if deepest is None:
+            return Evaluation(float("-inf"))
+        point, depth = deepest
+        if depth <= FLAT and self.exact.is_flat(sides(splits), problem.preactivations):
             return Evaluation(float("-inf"))
         return Evaluation(upper, point=point)
 
-    def _candidates(self, dual: QuadraticDual, solution: LmiSolution) -> tuple[Candidate, ...]:
+    def _implied(self, problem: Subproblem) -> list[Split]:
+        """Sides of neurons that the root leaves open and this subproblem does not."""
+        known = {(split.node, split.index) for split in problem.splits}
+        found = []
+        for name, root in self.setting.alpha_preactivations.items():
+            now = problem.preactivations[name]
+            open_ = ((root.lower < 0) & (root.upper > 0)).flatten()
+            for side, there in ((1, now.lower >= 0), (-1, now.upper <= 0)):
+                for index in (open_ & there.flatten()).nonzero().flatten().tolist():
+                    if (name, index) not in known:
+                        known.add((name, index))
+                        found.append(Split(name, index, side))
+        return found
+
+    def _candidates(
+        self, objective: Objective, dual: QuadraticDual, solution: LmiSolution
+    ) -> tuple[Candidate, ...]:
         """Open gates with what the relaxation says of them.
 
         At a vertex of the true problem one of p = u - alpha g and q = beta g - u is 0. In the
@@ -211,10 +208,14 @@ class GateSearch:
         both = np.sqrt(near_alpha * near_beta)
         doubt = 2 * both / np.maximum(near_alpha + near_beta, 1e-300)
         estimate = np.abs(solution.theta[:count]) * both
+        direction = None if objective.direction is None else objective.direction.numpy()
+        areas = weighted_areas(dual.gates, direction)
         backward = self.setting.backward
         found = [
-            Candidate((backward[name].inputs[0], index), float(worth), float(open_))
-            for (name, index), worth, open_ in zip(dual.gates.names, estimate, doubt, strict=True)
+            Candidate((backward[name].inputs[0], index), float(worth), float(open_), float(area))
+            for (name, index), worth, open_, area in zip(
+                dual.gates.names, estimate, doubt, areas, strict=True
+            )
             if _splittable(backward[name].operator)
         ]
         return tuple(sorted(found, key=lambda candidate: -candidate.estimate))
@@ -237,9 +238,17 @@ class GateSearch:
             start = _clamped(start, one)
             if start is None:
                 return None
+        implied = self.setting.conflicts.implied(sides(together))
+        for (node, index), (side, least) in implied.items():
+            start = _clamped(start, Split(node, index, side), least)
+            if start is None:
+                return None
         splits = (*problem.splits, *together)
         region = self._cut(splits, start)
-        if region.is_empty():
+        deepest = region.deepest()
+        if deepest is None:
+            return None
+        if deepest[1] <= FLAT and self.exact.is_flat(sides(splits), start):
             return None
         inside = ForwardProblem(self.setting.network.graph, region, self.setting.memory)
         engine = NativeEngine(self.setting.backward, region, relax_chords)
@@ -250,7 +259,7 @@ class GateSearch:
             tightened = start
         fixed = self._fixed(splits, tightened)
         return Subproblem(
-            problem.objective, splits, tightened, fixed, region, found.upper, found.majorant
+            problem.objective, splits, tightened, fixed, region, found.upper, found.start
         )
 
     def _cut(self, splits: tuple[Split, ...], preactivations: Preactivations) -> CutRegion:
@@ -268,27 +277,11 @@ class GateSearch:
         self, node: str, splits: list[Split], preactivations: Preactivations
     ) -> tuple[Tensor, Tensor]:
         """side z >= 0 implies slope . x + offset >= 0, by the relaxation above it: [k, n], [k]."""
-        forward = self.setting.network.graph
+        shape = self.setting.network.graph[node].shape
         sides = torch.tensor([float(split.side) for split in splits], dtype=torch.float64)
         index = torch.tensor([split.index for split in splits])
-        shape = (-1, *[1] * (1 + len(forward[node].shape)))
-        objective = sides.reshape(shape) * one_hot(index, forward[node].shape)
-        relaxations = activation_relaxations(forward, node, preactivations)
-        sources, constant = substitute(forward, node, objective, relaxations)
-        slopes, intercepts = {}, {}
-        for name, relaxation in relaxations.items():
-            operator = forward[name].operator
-            assert isinstance(operator, Activation)
-            slopes[name] = operator.gate(preactivations[forward[name].inputs[0]]).magnitude
-            intercepts[name] = torch.maximum(
-                relaxation.lower_intercept.abs(), relaxation.upper_intercept.abs()
-            )
-        reach = self.setting.region.bounding.magnitude.reshape(1, *forward.input_shape)
-        slack = rounding_slack(
-            forward, node, objective, {ForwardGraph.INPUT: reach}, slopes, intercepts
-        )
-        slope = sources[ForwardGraph.INPUT].reshape(len(splits), -1)
-        return slope, (constant + slack).reshape(-1)
+        objective = sides.reshape(-1, 1, *[1] * len(shape)) * one_hot(index, shape)
+        return linear_uppers(self.setting.forward_problem, node, objective, preactivations)
 
     def _fixed(
         self, splits: tuple[Split, ...], preactivations: Preactivations
@@ -312,28 +305,10 @@ class GateSearch:
             fixed[gate.name] = Interval(lower, upper)
         return fixed
 
-    def _half_space(self, problem: Subproblem, split: Split) -> tuple[Tensor, Tensor]:
-        """side z >= 0 implies slope . x + offset >= 0, by the linear relaxation above side z."""
-        forward = self.setting.network.graph
-        objective = split.side * one_hot(torch.tensor([split.index]), forward[split.node].shape)
-        relaxations = activation_relaxations(forward, split.node, problem.preactivations)
-        sources, constant = substitute(forward, split.node, objective, relaxations)
-        slopes, intercepts = {}, {}
-        for name, relaxation in relaxations.items():
-            operator = forward[name].operator
-            assert isinstance(operator, Activation)
-            slopes[name] = operator.gate(problem.preactivations[forward[name].inputs[0]]).magnitude
-            intercepts[name] = torch.maximum(
-                relaxation.lower_intercept.abs(), relaxation.upper_intercept.abs()
-            )
-        reach = self.setting.region.bounding.magnitude.reshape(1, *forward.input_shape)
-        slack = rounding_slack(
-            forward, split.node, objective, {ForwardGraph.INPUT: reach}, slopes, intercepts
-        )
-        return sources[ForwardGraph.INPUT].reshape(-1), (constant + slack).reshape(())
-
     def _read(self, objective: Objective, known: JacobianBounds) -> float:
-        """The objective's upper end from elementwise bounds and row norms of the single row."""
+        """The objective's upper end from elementwise bounds and row norms of its rows."""
+        if objective.row is None:
+            return self._read_combined(objective, known)
         if objective.direction is not None:
             bounds = known.elements
             direction = objective.direction
@@ -346,22 +321,32 @@ class GateSearch:
         value = float(known.row_norm(dual)[0])
         return value * (1 + 4 * known.elements.shape[-1] * 2.0**-53)
 
-    def _dual(self, objective: Objective, gates: OpenGates) -> QuadraticDual:
+    def _read_combined(self, objective: Objective, known: JacobianBounds) -> float:
+        elements, norm = known.elements, self.input_norm
         if objective.direction is not None:
-            return entry_dual(gates, objective.direction.numpy())
+            column = objective.direction.nonzero().flatten()
+            elements = Interval(elements.lower[:, column], elements.upper[:, column])
+            return operator_norm.upper(elements, norm, self.output_norm)
+        rows = known.row_norm(norm.dual) * (1 + 4 * elements.shape[-1] * 2.0**-53)
+        return min(
+            operator_norm.upper(elements, norm, self.output_norm),
+            operator_norm.from_rows(rows, self.output_norm),
+        )
+
+    def _dual(self, objective: Objective, gates: OpenGates) -> DualOf | None:
+        """The dual that suits the objective; None for an l1 norm with many open signs."""
+        if objective.direction is not None:
+            direction = objective.direction.numpy()
+            return lambda some: entry_dual(some, direction)
         if self.input_norm.dual.name == "2":
-            return l2_dual(gates)
-        return l1_dual(gates, self.config.max_signs)
+            return l2_dual
+        signs = int(((gates.element_lower < 0) & (gates.element_upper > 0)).sum())
+        most = self.config.max_signs
+        return (lambda some: l1_dual(some, most)) if signs <= most else None
 
 
-@dataclass(frozen=True, eq=False)
-class _Quadratic:
-    """A proved bound, what it was read off, and the majorant that it used."""
-
-    upper: float
-    dual: QuadraticDual
-    solution: LmiSolution
-    majorant: Majorant | None
+def sides(splits: tuple[Split, ...]) -> list[tuple[str, int, int]]:
+    return [(split.node, split.index, split.side) for split in splits]
 
 
 def _splittable(operator: AbstractOperator | None) -> bool:
@@ -369,81 +354,17 @@ def _splittable(operator: AbstractOperator | None) -> bool:
     return isinstance(operator, Gate) and operator.activation.piecewise_linear
 
 
-def _clamped(preactivations: Preactivations, split: Split) -> dict[str, Interval] | None:
-    """The intervals with the split's half; None where nothing is left of it."""
+def _clamped(
+    preactivations: Preactivations, split: Split, least: float = 0.0
+) -> dict[str, Interval] | None:
+    """The intervals with side z >= least for the split; None where nothing is left of it."""
     old = preactivations[split.node]
     lower, upper = old.lower.clone(), old.upper.clone()
     flat_lower, flat_upper = lower.reshape(-1), upper.reshape(-1)
     if split.side < 0:
-        flat_upper[split.index] = min(0.0, float(flat_upper[split.index]))
+        flat_upper[split.index] = min(-least, float(flat_upper[split.index]))
     else:
-        flat_lower[split.index] = max(0.0, float(flat_lower[split.index]))
+        flat_lower[split.index] = max(least, float(flat_lower[split.index]))
     if float(flat_lower[split.index]) > float(flat_upper[split.index]):
         return None
     return {**preactivations, split.node: Interval(lower, upper)}
-
-
-@dataclass(frozen=True, eq=False)
-class SearchOutcome:
-    """Proved upper end of the maximum over all objectives; how many subproblems were bounded."""
-
-    upper: float
-    subproblems: int
-    open: int
-
-
-def search(
-    task: GateSearch,
-    roots: list[Subproblem],
-    target: Callable[[], float],
-    clock: Clock,
-    max_subproblems: int | None,
-    note: Callable[[float, int], None],
-    visit: Callable[[Tensor], None] = lambda point: None,
-) -> SearchOutcome:
-    """Bound the maximum over all objectives; ends when it is at most `target()`.
-
-    `visit` is shown points at which a closed subproblem's bound may be attained. The roots of all
-    objectives count as one subproblem together; `max_subproblems` 1 is the roots alone.
-    """
-    queue: list[tuple[float, int, Subproblem, Evaluation]] = []
-    costs: dict[int, PseudoCosts] = {index: PseudoCosts() for index in range(len(task.objectives))}
-    closed, count, serial = float("-inf"), 1, 0
-    waiting = [(-problem.upper, index, problem) for index, problem in enumerate(roots)]
-    heapq.heapify(waiting)
-
-    def bound(problem: Subproblem) -> Evaluation:
-        nonlocal closed, count, serial
-        count += bool(problem.splits)
-        found = task.evaluate(problem, target(), clock.expired)
-        if found.point is not None:
-            visit(found.point)
-        if found.candidates and found.upper > target():
-            heapq.heappush(queue, (-found.upper, serial, problem, found))
-            serial += 1
-        else:
-            closed = max(closed, found.upper)
-        return found
-
-    def exhausted() -> bool:
-        full = max_subproblems is not None and count >= max_subproblems and not waiting
-        return clock.expired() or full
-
-    while waiting or queue:
-        worst_root = -waiting[0][0] if waiting else float("-inf")
-        worst_open = -queue[0][0] if queue else float("-inf")
-        note(max(worst_root, worst_open, closed), count)
-        if max(worst_root, worst_open) <= target() or exhausted():
-            break
-        if worst_root >= worst_open:
-            bound(heapq.heappop(waiting)[2])
-            continue
-        _, _, problem, found = heapq.heappop(queue)
-        learned = costs[problem.objective]
-        best = max(found.candidates, key=learned.score)
-        for child in task.children(problem, found, best.gate):
-            below = bound(child)
-            side = child.splits[-1].side
-            learned.learn(best.gate, side, found.upper, below.upper, best.estimate)
-    worst = max([-item[0] for item in (*waiting[:1], *queue[:1])], default=float("-inf"))
-    return SearchOutcome(max(worst, closed), count, len(queue) + len(waiting))

@@ -19,8 +19,25 @@ RISE = 1e-12
 """A point is proved only if it attains more than the witness by this share."""
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a goal has seen, as points [n] (or None) and the value to show: to be kept in a file."""
+
+    points: tuple[Tensor | None, ...]
+    attained: float | None = None
+
+
 class Goal(Protocol):
     """Immutable; `see` gives the goal after looking at points."""
+
+    @property
+    def seen(self) -> Seen:
+        """What `recall` needs."""
+        ...
+
+    def recall(self, seen: Seen) -> "Goal":
+        """This goal after it has seen that, each point proved anew; ValueError if it fails."""
+        ...
 
     def see(self, points: Tensor, values: Tensor) -> "Goal":
         """Points [p, n], all in the region, and what they attain [p, k] (not rounded)."""
@@ -62,6 +79,19 @@ class NormGoal:
     query: NormQuery
     witness: NormWitness
     gap: float | None
+
+    @property
+    def seen(self) -> Seen:
+        return Seen((self.witness.point,))
+
+    def recall(self, seen: Seen) -> "NormGoal":
+        (point,) = seen.points
+        if point is None:
+            raise ValueError("no point for the witness")
+        found = prove_norm(self.backward, self.query, point)
+        if not found.value >= self.witness.value:
+            raise ValueError(f"a later witness attains less: {found.value}")
+        return replace(self, witness=found)
 
     def see(self, points: Tensor, values: Tensor) -> "NormGoal":
         largest = values.amax(1)
@@ -107,6 +137,20 @@ class ThresholdGoal:
     first: bool
     candidates: tuple[Tensor | None, ...]
     attained: float | None = None
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(self.candidates, self.attained)
+
+    def recall(self, seen: Seen) -> "ThresholdGoal":
+        if len(seen.points) != len(self.candidates):
+            raise ValueError(f"{len(seen.points)} numbers, expected {len(self.candidates)}")
+        for which, point in enumerate(seen.points):
+            if point is not None and not self._violates(
+                float(self.objective.at_least(point)[which])
+            ):
+                raise ValueError(f"a candidate of number {which} does not violate")
+        return replace(self, candidates=seen.points, attained=seen.attained)
 
     def see(self, points: Tensor, values: Tensor) -> "ThresholdGoal":
         candidates = list(self.candidates)

@@ -7,7 +7,9 @@ upper end is the largest bound of any box, open or closed. Points of the boxes a
 way, so the lower end rises too. Anytime: a forced stop keeps the interval proved so far.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import final
 
 import torch
 from torch import Tensor
@@ -28,11 +30,20 @@ from lipverify.bounds.methods import Setting
 from lipverify.norms import operator_norm
 from lipverify.query import NormQuery, OutputQuery, SlopeQuery
 from lipverify.region import Box
-from lipverify.search.budget import Clock, Note
-from lipverify.search.frontier import Frontier, bounded_frontier, children, empty_frontier
-from lipverify.search.goals import Goal, NormGoal, ThresholdGoal
-from lipverify.search.job import TOO_LOOSE, Stop, timeout
-from lipverify.search.ladder import BREAKDOWNS, SIGN_ROWS, sign_rows
+from lipverify.search.budget import Clock, Tell
+from lipverify.search.frontier import (
+    Frontier,
+    bounded_frontier,
+    check_frontier,
+    children,
+    empty_frontier,
+)
+from lipverify.search.goals import Goal, NormGoal, Seen, ThresholdGoal
+from lipverify.search.job import TOO_LOOSE, Stop
+from lipverify.search.ladder import SIGN_ROWS, sign_rows
+from lipverify.search.loop import AbstractSearch, run
+from lipverify.search.recheck import check_point
+from lipverify.search.slot import AbstractSlot, NoSlot
 from lipverify.verdict import Reason
 from lipverify.witness import NormWitness
 
@@ -80,10 +91,11 @@ def norm_search(
     root_upper: Tensor,
     lower: NormWitness,
     clock: Clock,
-    note: Note,
+    note: Tell,
     max_subproblems: int | None = None,
     stop_gap: float | None = None,
     seed: int = 0,
+    slot: AbstractSlot | None = None,
 ) -> SearchResult:
     """The operator norm of rows J over the region, as an interval.
 
@@ -93,10 +105,12 @@ def norm_search(
     """
     objective, start = _norm_objective(setting, query, root_upper)
     goal = NormGoal(setting.backward, query, lower, stop_gap)
-    run = _Run(setting, objective, goal, Budget(clock, max_subproblems), note, seed)
-    stop = run.finish(start)
-    assert isinstance(run.goal, NormGoal)
-    return SearchResult(float(run.upper.max()), run.goal.witness, run.subproblems, stop)
+    budget = Budget(clock, max_subproblems)
+    loop = InputLoop(setting, objective, goal, start, budget, note, seed)
+    state, stop = _finish(loop, slot)
+    assert isinstance(state.goal, NormGoal)
+    upper = float(loop.upper(state).max())
+    return SearchResult(upper, state.goal.witness, state.subproblems, stop)
 
 
 def slope_search(
@@ -104,9 +118,10 @@ def slope_search(
     query: SlopeQuery,
     root_upper: Tensor,
     clock: Clock,
-    note: Note,
+    note: Tell,
     max_subproblems: int | None = None,
     seed: int = 0,
+    slot: AbstractSlot | None = None,
 ) -> ThresholdResult:
     """sign_k d(row . f)/d x_(index_k) <= threshold over the region, each entry k for itself.
 
@@ -117,9 +132,9 @@ def slope_search(
     objective = Entries(setting.backward, query.row, torch.tensor(query.indices), signs)
     nothing = (None,) * objective.size
     goal = ThresholdGoal(objective, query.threshold, False, False, nothing)
-    return _threshold_search(
-        setting, objective, goal, root_upper, Budget(clock, max_subproblems), note, seed
-    )
+    budget = Budget(clock, max_subproblems)
+    loop = InputLoop(setting, objective, goal, root_upper, budget, note, seed)
+    return _threshold_result(loop, slot)
 
 
 def output_search(
@@ -127,9 +142,10 @@ def output_search(
     query: OutputQuery,
     root_upper: Tensor,
     clock: Clock,
-    note: Note,
+    note: Tell,
     max_subproblems: int | None = None,
     seed: int = 0,
+    slot: AbstractSlot | None = None,
 ) -> ThresholdResult:
     """rows . f <= threshold (strict: <) over the region; ends at the first violating point.
 
@@ -138,24 +154,24 @@ def output_search(
     objective = Outputs(setting.network.graph, query.rows)
     nothing = (None,) * objective.size
     goal = ThresholdGoal(objective, query.threshold, query.strict, True, nothing)
-    return _threshold_search(
-        setting, objective, goal, root_upper, Budget(clock, max_subproblems), note, seed
-    )
+    budget = Budget(clock, max_subproblems)
+    loop = InputLoop(setting, objective, goal, root_upper, budget, note, seed)
+    return _threshold_result(loop, slot)
 
 
-def _threshold_search(
-    setting: Setting,
-    objective: AbstractObjective,
-    goal: ThresholdGoal,
-    root_upper: Tensor,
-    budget: Budget,
-    note: Note,
-    seed: int,
-) -> ThresholdResult:
-    run = _Run(setting, objective, goal, budget, note, seed)
-    stop = run.finish(root_upper)
-    assert isinstance(run.goal, ThresholdGoal)
-    return ThresholdResult(run.upper, run.goal.candidates, run.subproblems, stop)
+def _threshold_result(loop: "InputLoop", slot: AbstractSlot | None) -> ThresholdResult:
+    state, stop = _finish(loop, slot)
+    assert isinstance(state.goal, ThresholdGoal)
+    return ThresholdResult(loop.upper(state), state.goal.candidates, state.subproblems, stop)
+
+
+def _finish(loop: "InputLoop", slot: AbstractSlot | None) -> tuple["InputState", Stop | None]:
+    ended = run(loop, loop.budget.clock, slot or NoSlot())
+    state, stop = ended.state, ended.stop
+    decided = state.goal.decided(loop.upper(state))
+    if stop is None and not (decided or state.goal.open_ended):
+        stop = TOO_LOOSE
+    return state, stop
 
 
 def _norm_objective(
@@ -177,123 +193,160 @@ def _norm_objective(
     return MatrixNorm(backward, query.rows, query.input_norm, query.output_norm), total
 
 
-class _Run:
-    """One search at work. `upper`, `goal` and `subproblems` hold at every moment."""
+@dataclass(frozen=True, eq=False)
+class InputState:
+    """How far a search is; `frontier` is None before the root is bounded."""
 
-    def __init__(
-        self,
-        setting: Setting,
-        objective: AbstractObjective,
-        goal: Goal,
-        budget: Budget,
-        note: Note,
-        seed: int,
-    ) -> None:
-        self.setting = setting
-        self.objective = objective
-        self.goal = goal
-        self.budget = budget
-        self.note = note
-        self.generator = torch.Generator().manual_seed(seed)
-        self.subproblems = 0
-        self.upper = torch.full((objective.size,), torch.inf, dtype=torch.float64)
-        self.batch = BatchSetting(
-            setting.backward,
-            None if isinstance(setting.region, Box) else setting.region,
-            memory=setting.memory,
-        )
+    goal: Goal
+    frontier: Frontier | None
+    subproblems: int
+    generator: Tensor
+    """The state of the random numbers."""
 
-    def finish(self, start: Tensor) -> Stop | None:
-        """Search until decided (None), or until something forces a stop."""
-        assert start.shape == self.upper.shape
-        self.upper = start
-        try:
-            return self._search(start)
-        except KeyboardInterrupt:
-            return Stop(Reason.INTERRUPTED, f"interrupted after {self.subproblems} boxes")
-        except BREAKDOWNS as error:
-            return Stop(Reason.NUMERICS, str(error))
 
-    def _search(self, start: Tensor) -> Stop | None:
-        if self.goal.decided(self.upper):
-            return None
-        stop = self._forced(1, box_bytes(self.batch, gate_count(self.batch.backward)))
-        if stop is not None:
-            return stop
-        bounding = self.setting.region.bounding
-        root = Boxes(bounding.lower.unsqueeze(0), bounding.upper.unsqueeze(0))
-        everything = torch.full((1,), gate_count(self.batch.backward))
-        enough = self.goal.enough(torch.full_like(start, -torch.inf))
-        frontier = self._bounded(root, start.unsqueeze(0), everything, enough)
-        while True:
-            self.upper = torch.minimum(start, frontier.upper)
-            self.note(NAME, self.goal.attained, float(self.upper.max()), self.subproblems)
-            if self.goal.decided(self.upper):
-                return None
-            frontier = frontier.prune(self.goal.enough(frontier.closed))
-            if len(frontier) == 0:
-                return None if self.goal.open_ended else TOO_LOOSE
-            stop = self._forced(2, 2 * frontier.bytes)
-            if stop is not None:
-                return stop
-            frontier = self._step(frontier)
+@dataclass(frozen=True, eq=False)
+class StoredInputState:
+    """What a file holds of it: points instead of goals, which are about a network."""
 
-    def _step(self, frontier: Frontier) -> Frontier:
-        """Cut the worst boxes, bound their halves."""
-        enough = self.goal.enough(frontier.closed)
-        order = frontier.excess(enough).argsort(descending=True, stable=True)
-        chosen = order[: self._parents(frontier, order)]
-        boxes, previous, expected = children(frontier, chosen)
-        bounded = self._bounded(boxes, previous, expected, enough)
-        mask = torch.zeros(len(frontier), dtype=torch.bool)
-        mask[chosen] = True
-        return frontier.without(mask).join(bounded)
+    seen: Seen
+    frontier: Frontier | None
+    subproblems: int
+    generator: Tensor
 
-    def _parents(self, frontier: Frontier, order: Tensor) -> int:
-        """How many boxes to cut now; the same in every run."""
-        count = min(PARENTS, len(order))
-        largest = int(frontier.expected[order[:count]].max())
-        count = min(count, int(STEP_BYTES / (2 * box_bytes(self.batch, largest))))
-        if self.budget.max_subproblems is not None:
-            count = min(count, (self.budget.max_subproblems - self.subproblems) // 2)
-        return max(1, count)
 
-    def _bounded(
-        self, boxes: Boxes, previous: Tensor, expected: Tensor, enough: Tensor
-    ) -> Frontier:
-        """The boxes that hold points of the region, bounded; their points seen."""
-        self.subproblems += len(boxes)
-        if self.batch.region is not None:
-            inside = self.batch.region.overlaps(boxes.lower, boxes.upper).nonzero().flatten()
-            boxes, previous, expected = boxes.pick(inside), previous[inside], expected[inside]
-        if len(boxes) == 0:
-            return empty_frontier(boxes, previous)
-        bounds = bound_boxes(self.batch, self.objective, boxes, previous, enough, expected)
-        live = (~(bounds.upper <= enough)).any(1)
-        if bool(live.any()):
-            self._look(boxes.pick(live), bounds.points[live])
-        return bounded_frontier(boxes, bounds)
+@final
+@dataclass(frozen=True, eq=False)
+class InputLoop(AbstractSearch[InputState]):
+    """`root_upper` [k] holds proved bounds; `goal` says what the search is after."""
 
-    def _look(self, boxes: Boxes, hints: Tensor) -> None:
-        """Evaluate the hint [boxes, n] of each box, and a random point of it."""
-        share = torch.rand(boxes.lower.shape, generator=self.generator, dtype=torch.float64)
-        random = torch.minimum(boxes.lower + share * boxes.width, boxes.upper)
-        points = self.setting.region.project(torch.cat([hints, random]))
-        self.goal = self.goal.see(points, self.objective.attained(points))
+    setting: Setting
+    objective: AbstractObjective
+    goal: Goal
+    root_upper: Tensor
+    budget: Budget
+    note: Tell
+    seed: int
 
-    def _forced(self, boxes: int, memory: float) -> Stop | None:
-        """Why no more boxes may be bounded; None if they may."""
-        if self.budget.clock.expired():
-            return timeout(self.budget.clock)
-        limit = self.budget.max_subproblems
-        if limit is not None and self.subproblems + boxes > limit:
-            return Stop(Reason.SUBPROBLEMS, f"stopped after {self.subproblems} boxes")
+    kind = StoredInputState
+
+    @cached_property
+    def batch(self) -> BatchSetting:
+        region = self.setting.region
+        outside = None if isinstance(region, Box) else region
+        return BatchSetting(self.setting.backward, outside, memory=self.setting.memory)
+
+    def start(self) -> InputState:
+        assert self.root_upper.shape == (self.objective.size,)
+        generator = torch.Generator().manual_seed(self.seed)
+        return InputState(self.goal, None, 0, generator.get_state())
+
+    def stored(self, state: InputState) -> StoredInputState:
+        return StoredInputState(state.goal.seen, state.frontier, state.subproblems, state.generator)
+
+    def restored(self, stored: StoredInputState) -> InputState:
+        for point in stored.seen.points:
+            if point is not None:
+                check_point(self.setting.region, point)
+        if stored.frontier is not None:
+            check_frontier(stored.frontier, self.setting.region.bounding, self.objective.size)
+        if stored.subproblems < 0:
+            raise ValueError("a negative count")
+        torch.Generator().set_state(stored.generator)  # raises for what is no state
+        goal = self.goal.recall(stored.seen)
+        return InputState(goal, stored.frontier, stored.subproblems, stored.generator)
+
+    def upper(self, state: InputState) -> Tensor:
+        """The proved upper ends [k]."""
+        if state.frontier is None:
+            return self.root_upper
+        return torch.minimum(self.root_upper, state.frontier.upper)
+
+    def done(self, state: InputState) -> bool:
+        empty = state.frontier is not None and len(state.frontier) == 0
+        return empty or state.goal.decided(self.upper(state))
+
+    def limit(self, state: InputState) -> Stop | None:
+        if state.frontier is None:
+            boxes, memory = 1, box_bytes(self.batch, gate_count(self.batch.backward))
+        else:
+            boxes, memory = 2, 2 * state.frontier.bytes
+        most = self.budget.max_subproblems
+        if most is not None and state.subproblems + boxes > most:
+            return Stop(Reason.SUBPROBLEMS, f"stopped after {state.subproblems} boxes")
         if memory > self.setting.memory:
             return Stop(
                 Reason.MEMORY,
                 f"input splits need {memory:.3g} bytes, allowed are {self.setting.memory:.3g}",
             )
         return None
+
+    def show(self, state: InputState) -> None:
+        if state.frontier is not None:
+            upper = float(self.upper(state).max())
+            self.note(NAME, state.goal.attained, upper, state.subproblems)
+
+    def step(self, state: InputState) -> InputState:
+        """Bound the root; or cut the worst boxes, and bound their halves."""
+        frontier = state.frontier
+        if frontier is None:
+            bounding = self.setting.region.bounding
+            root = Boxes(bounding.lower.unsqueeze(0), bounding.upper.unsqueeze(0))
+            everything = torch.full((1,), gate_count(self.batch.backward))
+            enough = state.goal.enough(torch.full_like(self.root_upper, -torch.inf))
+            state = self._bounded(state, root, self.root_upper.unsqueeze(0), everything, enough)
+        else:
+            enough = state.goal.enough(frontier.closed)
+            order = frontier.excess(enough).argsort(descending=True, stable=True)
+            chosen = order[: self._parents(state, frontier, order)]
+            mask = torch.zeros(len(frontier), dtype=torch.bool)
+            mask[chosen] = True
+            rest = frontier.without(mask)
+            state = self._bounded(state, *children(frontier, chosen), enough)
+            assert state.frontier is not None
+            state = replace(state, frontier=rest.join(state.frontier))
+        assert state.frontier is not None
+        enough = state.goal.enough(state.frontier.closed)
+        return replace(state, frontier=state.frontier.prune(enough))
+
+    def _parents(self, state: InputState, frontier: Frontier, order: Tensor) -> int:
+        """How many boxes to cut now; the same in every run."""
+        count = min(PARENTS, len(order))
+        largest = int(frontier.expected[order[:count]].max())
+        count = min(count, int(STEP_BYTES / (2 * box_bytes(self.batch, largest))))
+        if self.budget.max_subproblems is not None:
+            count = min(count, (self.budget.max_subproblems - state.subproblems) // 2)
+        return max(1, count)
+
+    def _bounded(
+        self,
+        state: InputState,
+        boxes: Boxes,
+        previous: Tensor,
+        expected: Tensor,
+        enough: Tensor,
+    ) -> InputState:
+        """Those of the boxes that hold points of the region as the frontier; their points seen."""
+        state = replace(state, subproblems=state.subproblems + len(boxes))
+        if self.batch.region is not None:
+            inside = self.batch.region.overlaps(boxes.lower, boxes.upper).nonzero().flatten()
+            boxes, previous, expected = boxes.pick(inside), previous[inside], expected[inside]
+        if len(boxes) == 0:
+            return replace(state, frontier=empty_frontier(boxes, previous))
+        bounds = bound_boxes(self.batch, self.objective, boxes, previous, enough, expected)
+        live = (~(bounds.upper <= enough)).any(1)
+        if bool(live.any()):
+            state = self._look(state, boxes.pick(live), bounds.points[live])
+        return replace(state, frontier=bounded_frontier(boxes, bounds))
+
+    def _look(self, state: InputState, boxes: Boxes, hints: Tensor) -> InputState:
+        """Evaluate the hint [boxes, n] of each box, and a random point of it."""
+        generator = torch.Generator()
+        generator.set_state(state.generator)
+        share = torch.rand(boxes.lower.shape, generator=generator, dtype=torch.float64)
+        random = torch.minimum(boxes.lower + share * boxes.width, boxes.upper)
+        points = self.setting.region.project(torch.cat([hints, random]))
+        goal = state.goal.see(points, self.objective.attained(points))
+        return replace(state, goal=goal, generator=generator.get_state())
 
 
 __all__ = ["SearchResult", "ThresholdResult", "norm_search", "output_search", "slope_search"]

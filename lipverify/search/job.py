@@ -8,6 +8,7 @@ from lipverify.evidence import Bound, FeatureResult, Witness
 from lipverify.network import Network
 from lipverify.region import AbstractRegion
 from lipverify.search.budget import Clock, Note
+from lipverify.search.slot import Slots, no_slots
 from lipverify.verdict import Reason, Unknown, Verdict
 
 
@@ -21,6 +22,8 @@ class Job:
     clock: Clock
     note: Note
     features: tuple[str, ...]
+    slot: Slots = no_slots
+    """Where each piece of work is kept for a resumed run."""
 
     @property
     def network(self) -> Network:

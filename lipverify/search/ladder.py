@@ -5,13 +5,13 @@ first proved number is Unknown; after it, the numbers proved so far are kept.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lipverify.bounds.jacobian import JacobianBounds
-from lipverify.bounds.methods import STAGES, Method, Setting
+from lipverify.bounds.methods import STAGES, Setting
 from lipverify.bounds.optimised import Effort
 from lipverify.bounds.preactivation import Preactivations, forward_upper
 from lipverify.errors import InvertedInterval, NumericalFailure, OutOfDomain
@@ -44,13 +44,14 @@ class NormBound:
 def norm_upper(
     setting: Setting,
     query: NormQuery,
-    method: Method,
+    stages: tuple[str, ...],
     lower: float,
     clock: Clock,
     note: Note,
+    start: NormBound | None = None,
 ) -> NormBound:
-    """The best proved upper end of `query`, given its attained `lower` end."""
-    best = NormBound(float("inf"), "none", None)
+    """The best proved upper end of `query`, given its attained `lower` end; `start` is known."""
+    best = start or NormBound(float("inf"), "none", None)
 
     def decided() -> bool:
         if query.threshold is not None:
@@ -59,10 +60,10 @@ def norm_upper(
 
     by_signs = query.output_norm.name == "1" and 1 < len(query.rows) <= SIGN_ROWS
     signed = sign_rows(query.rows) if by_signs else None
-    known: JacobianBounds | None = None
+    known = best.known
     known_signs: JacobianBounds | None = None
     effort = Effort(clock.expired, _enough(query, lower))
-    for name in method.stages_on(setting):
+    for name in stages:
         if clock.expired():
             return NormBound(best.upper, best.stage, timeout(clock), known)
         stage = STAGES[name]
@@ -101,38 +102,44 @@ class SlopeBounds:
     upper: Tensor
     stage: str
     stop: Stop | None
+    known: JacobianBounds | None = None
+    """Everything that the stages proved of the row."""
 
 
 def slope_bounds(
     setting: Setting,
     query: SlopeQuery,
-    method: Method,
+    stages: tuple[str, ...],
     clock: Clock,
     note: Note,
+    start: SlopeBounds | None = None,
 ) -> SlopeBounds:
-    """Bounds of the derivatives that `query` asks about, until all are within the threshold."""
+    """Bounds of the derivatives that `query` asks about, until all are within the threshold.
+
+    `start` is known from other stages.
+    """
     norm = norm_named("1")  # its dual is the largest entry: no objective beside the elements
     index = torch.tensor(query.indices)
     signs = torch.tensor(query.signs, dtype=torch.float64)
     infinite = torch.full((len(query.indices),), torch.inf, dtype=torch.float64)
-    best = SlopeBounds(-infinite, infinite, "none", None)
-    known: JacobianBounds | None = None
+    best = start or SlopeBounds(-infinite, infinite, "none", None)
+    known = best.known
     effort = Effort(clock.expired)
-    for name in method.stages_on(setting):
+    for name in stages:
         if clock.expired():
-            return SlopeBounds(best.lower, best.upper, best.stage, timeout(clock))
+            return replace(best, stop=timeout(clock))
         try:
             known = STAGES[name](setting, query.row, norm, known, effort)
         except BREAKDOWNS as error:
-            stop = Stop(Reason.NUMERICS, str(error))
-            return SlopeBounds(best.lower, best.upper, best.stage, stop)
-        lower, upper = known.elements.lower[0, index], known.elements.upper[0, index]
-        best = SlopeBounds(lower, upper, name, None)
+            return replace(best, stop=Stop(Reason.NUMERICS, str(error)))
+        lower = torch.maximum(known.elements.lower[0, index], best.lower)
+        upper = torch.minimum(known.elements.upper[0, index], best.upper)
+        best = SlopeBounds(lower, upper, name, None, known)
         worst = torch.where(signs > 0, upper, -lower)
         note(name, float(lower.min()), float(upper.max()))
         if bool((worst <= query.threshold).all()):
             return best
-    return SlopeBounds(best.lower, best.upper, best.stage, TOO_LOOSE)
+    return replace(best, stop=TOO_LOOSE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,14 +152,22 @@ class OutputBounds:
 
 
 def output_upper(
-    setting: Setting, query: OutputQuery, method: Method, clock: Clock, note: Note
+    setting: Setting,
+    query: OutputQuery,
+    stages: tuple[str, ...],
+    clock: Clock,
+    note: Note,
+    start: OutputBounds | None = None,
 ) -> OutputBounds:
-    """Upper ends of rows . f(x) over the region, until all are within the threshold."""
+    """Upper ends of rows . f(x) over the region, until all are within the threshold.
+
+    `start` is known from other stages.
+    """
     forward = setting.network.graph
     infinite = torch.full((len(query.rows),), torch.inf, dtype=torch.float64)
-    best = OutputBounds(infinite, "none", None)
+    best = start or OutputBounds(infinite, "none", None)
     objective = query.rows.reshape(len(query.rows), 1, *forward.output_shape)
-    for name, bound in _output_stages(setting, objective, method):
+    for name, bound in _output_stages(setting, objective, stages):
         if clock.expired():
             return OutputBounds(best.upper, best.stage, timeout(clock))
         try:
@@ -160,7 +175,7 @@ def output_upper(
         except BREAKDOWNS as error:
             return OutputBounds(best.upper, best.stage, Stop(Reason.NUMERICS, str(error)))
         best = OutputBounds(upper, name, None)
-        note(name, None, float(upper.max()))
+        note(name, -float(upper.max()), None)
         if satisfied(upper, query):
             return best
     return OutputBounds(best.upper, best.stage, TOO_LOOSE)
@@ -173,9 +188,9 @@ def satisfied(upper: Tensor, query: OutputQuery) -> bool:
 
 
 def _output_stages(
-    setting: Setting, objective: Tensor, method: Method
+    setting: Setting, objective: Tensor, names: tuple[str, ...]
 ) -> list[tuple[str, Callable[[], Tensor]]]:
-    """Forward bounds that match the method's stages: intervals, CROWN, alpha-CROWN."""
+    """Forward bounds that match a method's stages: intervals, CROWN, alpha-CROWN."""
     forward = setting.network.graph
     problem = setting.forward_problem
 
@@ -206,7 +221,7 @@ def _output_stages(
         "linear (optimised gates)": ("alpha-CROWN", by_alpha_crown),
     }
     stages: dict[str, Callable[[], Tensor]] = {}
-    for name in method.stages:
+    for name in names:
         label, bound = kinds[name]
         stages.setdefault(label, bound)
     return list(stages.items())

@@ -1,51 +1,36 @@
 """The Lipschitz constant: an attained lower end, a proved upper end, and a verdict."""
 
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from dataclasses import replace
 
 from lipverify import confirm
-from lipverify.bounds.jacobian import JacobianBounds
-from lipverify.bounds.preactivation import Preactivations, open_entries
 from lipverify.errors import NumericalFailure
 from lipverify.evidence import Bound, Witness
-from lipverify.operators import Activation
 from lipverify.query import NormQuery
-from lipverify.search.gate_split import GateSearch, Objective, search
-from lipverify.search.input_split import norm_search
-from lipverify.search.job import TOO_LOOSE, Decision, Job, Stop, timeout
-from lipverify.search.ladder import BREAKDOWNS, NormBound, norm_upper, sign_rows
+from lipverify.search.choices import norm_choices
+from lipverify.search.exact import not_offered
+from lipverify.search.job import TOO_LOOSE, Decision, Job, timeout
+from lipverify.search.ladder import NormBound, norm_upper
+from lipverify.search.norm_searches import NORM_SEARCHES, Best, open_signs, recheck_root
+from lipverify.search.objectives import norm_plan
+from lipverify.search.recheck import recheck_witness
+from lipverify.search.slot import once
 from lipverify.verdict import Falsified, Reason, Unknown, Verdict, Verified
-from lipverify.witness import NormWitness, prove_norm, search_norm
+from lipverify.witness import NormWitness, search_norm
 
-EXACT = 1e-7
-"""Relative gap at which an interval counts as one number, where none is asked for."""
-
-SIGN_ROWS = 5
-
-INPUTS, GATES = 8, 40
-"""Inputs are split where at most so many move and more than so many gates are open."""
+LAST_DIGITS = 10.0
+"""At least so many seconds for what a solver's tolerances left open."""
 
 
 def decide_lipschitz(job: Job, query: NormQuery) -> Decision:
     """An interval; with a threshold, whether the constant is at most that."""
-    best = _Best(
-        search_norm(
-            job.setting.backward,
-            job.region,
-            query,
-            job.config.witness,
-            job.config.seed,
-            job.clock.expired,
-        )
-    )
+    if job.method.searches == ("milp",):
+        refused = not_offered(job, query)
+        if refused is not None:
+            return Decision(refused.verdict, "none", subproblems=0)
+    best = Best(_witness(job, query))
     job.note("witness", best.witness.value, None)
-    found = norm_upper(job.setting, query, job.method, best.witness.value, job.clock, job.note)
-    subproblems = 1
-    if job.method.branch and found.known is not None and found.upper > best.target(query):
-        split = _split_inputs if _few_inputs(job) else _branch
-        found, subproblems = split(job, query, found, best)
+    found = _root(job, query, best.witness)
+    found, subproblems = _search(job, query, found, best)
     if not best.witness.value <= found.upper:
         # Both ends are proved; if they cross, one proof is wrong and none may be reported.
         raise NumericalFailure(
@@ -60,162 +45,55 @@ def decide_lipschitz(job: Job, query: NormQuery) -> Decision:
     )
 
 
-def _few_inputs(job: Job) -> bool:
-    """Whether splitting inputs beats splitting gates: few of the one, many of the other."""
-    moving = int((job.region.bounding.width > 0).sum())
-    if moving > INPUTS:
-        return False
-    gates = sum(
-        open_entries(node.operator, job.setting.crown_preactivations[node.inputs[0]]).numel()
-        for node in job.network.graph.activations
-        if isinstance(node.operator, Activation)
-    )
-    return gates > GATES
-
-
-def _split_inputs(
-    job: Job, query: NormQuery, root: NormBound, best: "_Best"
-) -> tuple[NormBound, int]:
-    assert root.known is not None
-    rows = root.known.row_norm(query.input_norm.dual) * (1 + 1e-12)
-    gap = None if query.threshold is not None else max(query.gap or 0.0, EXACT)
-    result = norm_search(
-        job.setting,
-        query,
-        rows,
-        best.witness,
-        job.clock,
-        job.note,
-        job.config.max_subproblems,
-        gap,
-        job.config.seed,
-    )
-    if result.witness.value > best.witness.value:
-        best.witness = result.witness
-    upper = min(root.upper, result.upper)
-    stop = result.stop if upper > best.target(query) else None
-    return NormBound(upper, "input splitting", stop, root.known), result.subproblems
-
-
-@dataclass(eq=False)
-class _Best:
-    """The incumbent; it only rises."""
-
-    witness: NormWitness
-
-    def target(self, query: NormQuery) -> float:
-        """Subproblems at or below this need no more work."""
-        if query.threshold is not None:
-            if self.witness.value > query.threshold:
-                return float("inf")
-            return query.threshold
-        gap = EXACT if query.gap is None else max(query.gap, EXACT)
-        return self.witness.value * (1 + gap)
-
-
-def _branch(job: Job, query: NormQuery, root: NormBound, best: _Best) -> tuple[NormBound, int]:
-    """Quadratic dual and branch and bound over gates, for objectives that it can express."""
-    assert root.known is not None
-    plan = _plan(query, root.known, best.target(query))
-    if plan is None:
-        return root, 1
-    preactivations = _preactivations(job)
-    task = GateSearch(job.setting, plan.rows, plan.objectives, query.input_norm)
-    roots = [task.root(index, preactivations, upper) for index, upper in enumerate(plan.uppers)]
-
-    def visit(point: Tensor) -> None:
-        witness = prove_norm(job.setting.backward, query, point)
-        if witness.value > best.witness.value:
-            best.witness = witness
-
-    def note(upper: float, count: int) -> None:
-        upper = min(root.upper, max(upper, plan.rest))
-        job.note("branch and bound", best.witness.value, upper, count)
-
-    try:
-        outcome = search(
-            task,
-            roots,
-            lambda: max(best.target(query), plan.rest),
-            job.clock,
-            job.config.max_subproblems,
-            note,
-            visit,
-        )
-    except BREAKDOWNS as error:
-        return NormBound(root.upper, root.stage, Stop(Reason.NUMERICS, str(error)), root.known), 1
-    upper = min(root.upper, max(outcome.upper, plan.rest, 0.0))
-    stop = None
-    if upper > best.target(query):
+def _search(job: Job, query: NormQuery, found: NormBound, best: Best) -> tuple[NormBound, int]:
+    """The searches that fit, one after the other, until the target is reached."""
+    subproblems = 1
+    if found.known is None or found.upper <= best.target(query):
+        return found, subproblems
+    signs = open_signs(query, found.known)
+    on_rows = norm_plan(query, found.known, best.target(query)).on_rows
+    for choice in norm_choices(job, query, signs, on_rows):
         if job.clock.expired():
-            stop = timeout(job.clock)
-        elif outcome.open:
-            limit = job.config.max_subproblems
-            stop = Stop(Reason.SUBPROBLEMS, f"stopped after {outcome.subproblems} of {limit}")
-        else:
-            stop = TOO_LOOSE
-    stage = "quadratic" if outcome.subproblems <= 1 else "branch and bound"
-    stage = stage if upper < root.upper else root.stage
-    return NormBound(upper, stage, stop, root.known), outcome.subproblems
+            return replace(found, stop=timeout(job.clock)), subproblems
+        most = job.config.max_subproblems
+        limit = None if most is None else max(1, most - subproblems + 1)
+        started = job.clock.seconds
+        step = NORM_SEARCHES[choice.search](job, query, found, best, choice, limit)
+        found, subproblems = step.bound, subproblems + step.subproblems
+        if found.upper <= best.target(query):
+            break
+        if step.solved:  # the last digits are worth as much time again
+            spent = job.clock.seconds - started
+            job = replace(job, clock=job.clock.limited(max(LAST_DIGITS, spent)))
+    return found, subproblems
 
 
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    """Objectives with their root uppers; `rest` is proved for all that is left out."""
+def _witness(job: Job, query: NormQuery) -> NormWitness:
+    def search_it() -> NormWitness:
+        return search_norm(
+            job.setting.backward,
+            job.region,
+            query,
+            job.config.witness,
+            job.config.seed,
+            job.clock.expired,
+        )
 
-    rows: Tensor
-    objectives: tuple[Objective, ...]
-    uppers: tuple[float, ...]
-    rest: float
+    def check(witness: NormWitness) -> NormWitness:
+        return recheck_witness(job.setting.backward, job.region, query, witness)
 
-
-def _plan(query: NormQuery, known: JacobianBounds, target: float) -> _Plan | None:
-    """What the search has to bound; None where the norm is no maximum of its objectives.
-
-    The largest row norm (output norm inf, or one row), over sign vectors c of few rows (output
-    norm 1), and for input norm 1 the largest entry.
-    """
-    rows = query.rows
-    by_rows = len(rows) == 1 or query.output_norm.name == "inf"
-    if query.input_norm.name == "1":
-        return _entries(rows, known, target) if by_rows else None
-    if by_rows:
-        uppers = known.row_norm(query.input_norm.dual) * (1 + 1e-12)
-    elif query.output_norm.name == "1" and len(rows) <= SIGN_ROWS:
-        signed = sign_rows(rows)
-        if signed is None:
-            return None
-        rows = signed
-        uppers = torch.full((len(rows),), float("inf"), dtype=rows.dtype)
-    else:
-        return None
-    wanted = (uppers > target).nonzero().flatten().tolist()
-    rest = uppers[uppers <= target]
-    return _Plan(
-        rows,
-        tuple(Objective(row) for row in wanted),
-        tuple(float(uppers[row]) for row in wanted),
-        float(rest.max()) if rest.numel() else 0.0,
-    )
+    return once(job.slot("witness"), NormWitness, search_it, check)
 
 
-def _entries(rows: Tensor, known: JacobianBounds, target: float) -> _Plan:
-    objectives, uppers, rest = [], [], 0.0
-    ends = {1.0: known.elements.upper, -1.0: -known.elements.lower}
-    for sign, end in ends.items():
-        wanted = end > target
-        # Also of an entry whose other end is searched: this end is left as it is.
-        rest = max(rest, float(end[~wanted].max()) if bool((~wanted).any()) else 0.0)
-        for row, column in wanted.nonzero().tolist():
-            direction = torch.zeros(end.shape[1], dtype=torch.float64)
-            direction[column] = sign
-            objectives.append(Objective(row, direction))
-            uppers.append(float(end[row, column]))
-    return _Plan(rows, tuple(objectives), tuple(uppers), rest)
+def _root(job: Job, query: NormQuery, witness: NormWitness) -> NormBound:
+    def bound_it() -> NormBound:
+        stages = job.method.stages
+        return norm_upper(job.setting, query, stages, witness.value, job.clock, job.note)
 
+    def check(found: NormBound) -> NormBound:
+        return recheck_root(job, query, witness, found)
 
-def _preactivations(job: Job) -> Preactivations:
-    return job.setting.alpha_preactivations
+    return once(job.slot("root"), NormBound, bound_it, check)
 
 
 def _verdict(job: Job, query: NormQuery, found: NormBound, witness: NormWitness) -> Verdict:

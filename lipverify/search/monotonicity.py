@@ -2,17 +2,14 @@
 
 from dataclasses import replace
 
-import torch
-
-from lipverify import confirm
-from lipverify.bounds.methods import Method
-from lipverify.confirm import Unconfirmed
 from lipverify.evidence import Bound, FeatureResult
-from lipverify.norms import norm_named
 from lipverify.query import SlopeQuery
-from lipverify.search.gate_split import GateSearch, Objective, search
-from lipverify.search.job import TOO_LOOSE, Decision, Job, Stop, timeout
-from lipverify.search.ladder import BREAKDOWNS, SlopeBounds, slope_bounds
+from lipverify.search.choices import sign_choices
+from lipverify.search.exact import not_offered
+from lipverify.search.job import TOO_LOOSE, Decision, Job, timeout
+from lipverify.search.ladder import SlopeBounds, slope_bounds
+from lipverify.search.pairs import Violation, violating_pair
+from lipverify.search.slope_searches import SLOPE_SEARCHES, Slope, by_line, moving_input
 from lipverify.verdict import Counterexample, Falsified, Reason, Unknown, Verdict, Verified
 from lipverify.witness import search_slope
 
@@ -21,119 +18,100 @@ def decide_monotonicity(job: Job, query: SlopeQuery) -> Decision:
     """Cheap bounds first, then the search for a violating pair, then the method's other stages."""
     if not query.indices:
         return Decision(Unknown(Reason.BOUND, "no feature was asked about"), "none")
-    first = replace(job.method, stages=job.method.stages[:1], spare=None)
-    found = _bounds(job, query, first)
-    pairs: dict[int, Counterexample] = {}
-    unconfirmed: dict[int, Unconfirmed] = {}
-    for which in _undecided(query, found):
-        pair = None if job.clock.expired() else _violation(job, query, which)
-        if isinstance(pair, Counterexample):
-            pairs[which] = pair
-        elif pair is not None:
-            unconfirmed[which] = pair
-    rest = [which for which in _undecided(query, found) if which not in pairs]
-    if rest and len(job.method.stages) > 1:
-        found = _bounds(job, query, job.method)
-    subproblems, stage = 1, found.stage
-    if job.method.branch:
-        rest = [which for which in _undecided(query, found) if which not in pairs]
-        for which in rest:
-            found, count = _branch(job, query, which, found)
-            subproblems += count - 1
-            stage = "branch and bound" if count > 1 else stage
-    features = tuple(
-        _feature(job, query, which, found, pairs.get(which) or unconfirmed.get(which))
-        for which in range(len(query.indices))
-    )
-    return Decision(_together(features), stage, subproblems=subproblems, features=features)
+    if job.method.searches == ("milp",):
+        refused = not_offered(job)
+        if refused is not None:
+            return Decision(refused.verdict, "none", subproblems=0)
+    first, rest = job.method.stages[:1], job.method.stages[1:]
+    root = slope_bounds(job.setting, query, first, job.clock, job.note)
+    slopes = _slopes(job, query, root)
+    slopes = [slope if slope.decided else _attack(job, slope) for slope in slopes]
+    if rest and not all(slope.decided for slope in slopes):
+        root = slope_bounds(job.setting, query, rest, job.clock, job.note, root)
+        tighter = _slopes(job, query, root)
+        slopes = [old.met(new) for old, new in zip(slopes, tighter, strict=True)]
+    subproblems = 1
+    for place, slope in enumerate(slopes):
+        slopes[place], count = _search(job, slope, subproblems)
+        subproblems += count
+    features = tuple(_feature(slope) for slope in slopes)
+    return Decision(_together(features), _stage(slopes), subproblems=subproblems, features=features)
 
 
-def _branch(job: Job, query: SlopeQuery, which: int, found: SlopeBounds) -> tuple[SlopeBounds, int]:
-    """The bounds with derivative `which` bounded by search on the side that is asked about."""
-    if job.clock.expired():
-        return replace(found, stop=timeout(job.clock)), 1
-    index, sign = query.indices[which], float(query.signs[which])
-    direction = torch.zeros(job.region.size, dtype=torch.float64)
-    direction[index] = sign
-    task = GateSearch(job.setting, query.row, (Objective(0, direction),), norm_named("1"))
-    root = task.root(0, job.setting.alpha_preactivations, _worst(query, which, found))
-
-    def note(upper: float, count: int) -> None:
-        job.note(f"branch and bound: {job.features[index]}", None, sign * upper, count)
-
-    try:
-        outcome = search(
-            task,
-            [root],
-            lambda: query.threshold,
-            job.clock,
-            job.config.max_subproblems,
-            note,
-        )
-    except BREAKDOWNS as error:
-        return replace(found, stop=Stop(Reason.NUMERICS, str(error))), 1
-    lower, upper = found.lower.clone(), found.upper.clone()
-    best = torch.tensor(outcome.upper, dtype=torch.float64)
-    if sign > 0:
-        upper[which] = torch.minimum(upper[which], torch.maximum(best, lower[which]))
-    else:
-        lower[which] = torch.maximum(lower[which], torch.minimum(-best, upper[which]))
-    stop = found.stop
-    if not outcome.upper <= query.threshold:
-        stop = timeout(job.clock) if job.clock.expired() else TOO_LOOSE
-    return SlopeBounds(lower, upper, found.stage, stop), outcome.subproblems
-
-
-def _bounds(job: Job, query: SlopeQuery, method: Method) -> SlopeBounds:
-    return slope_bounds(job.setting, query, method, job.clock, job.note)
-
-
-def _worst(query: SlopeQuery, which: int, found: SlopeBounds) -> float:
-    """The proved upper end of sign d, which has to be at most the threshold."""
-    if query.signs[which] > 0:
-        return float(found.upper[which])
-    return -float(found.lower[which])
-
-
-def _undecided(query: SlopeQuery, found: SlopeBounds) -> list[int]:
+def _slopes(job: Job, query: SlopeQuery, root: SlopeBounds) -> list[Slope]:
     return [
-        which
-        for which in range(len(query.indices))
-        if not _worst(query, which, found) <= query.threshold
+        Slope(
+            query,
+            which,
+            job.features[index],
+            float(root.lower[which]),
+            float(root.upper[which]),
+            root.stage,
+            root.stop,
+            None,
+            root.known,
+        )
+        for which, index in enumerate(query.indices)
     ]
 
 
-def _violation(job: Job, query: SlopeQuery, which: int) -> Counterexample | Unconfirmed | None:
-    index, sign = query.indices[which], query.signs[which]
+def _attack(job: Job, slope: Slope) -> Slope:
+    """With a violating pair, if the walk on the only line or a quick search finds one."""
+    if job.clock.expired():
+        return slope
+    if "line" in job.method.searches and moving_input(job) == slope.index:
+        slope = by_line(job, slope)
+        if slope.decided:
+            return slope
+    slope = slope.seen(_sampled(job, slope))
+    job.note(f"attack: {slope.name}", slope.lower, slope.upper)
+    return slope
+
+
+def _sampled(job: Job, slope: Slope) -> Violation:
     points = search_slope(
         job.setting.backward,
         job.region,
-        query.row,
-        index,
-        sign,
+        slope.query.row,
+        slope.index,
+        slope.sign,
         job.config.witness,
         job.config.seed,
     )
-    return confirm.confirm_slope(job.network, job.region, query, which, points, job.features[index])
+    return violating_pair(job, slope.query, slope.which, points)
 
 
-def _feature(
-    job: Job,
-    query: SlopeQuery,
-    which: int,
-    found: SlopeBounds,
-    pair: Counterexample | Unconfirmed | None,
-) -> FeatureResult:
-    verdict: Verdict = (found.stop or TOO_LOOSE).verdict
-    if _worst(query, which, found) <= query.threshold:
+def _search(job: Job, slope: Slope, before: int) -> tuple[Slope, int]:
+    """The searches that fit, one after the other, until the sign is decided."""
+    subproblems = 0
+    for choice in () if slope.decided else sign_choices(job):
+        most = job.config.max_subproblems
+        if job.clock.expired():
+            return replace(slope, stop=timeout(job.clock)), subproblems
+        limit = None if most is None else max(1, most - before - subproblems + 1)
+        slope, count = SLOPE_SEARCHES[choice.search](job, slope, choice, limit)
+        subproblems += max(0, count - 1)
+        if slope.decided:
+            break
+    return slope, subproblems
+
+
+def _feature(slope: Slope) -> FeatureResult:
+    verdict: Verdict = (slope.stop or TOO_LOOSE).verdict
+    if slope.proved:
         verdict = Verified()
-    elif isinstance(pair, Counterexample):
-        verdict = Falsified(pair)
-    elif pair is not None:
-        verdict = pair.verdict
-    direction = "decreasing" if query.signs[which] > 0 else "increasing"
-    bound = Bound(float(found.lower[which]), float(found.upper[which]))
-    return FeatureResult(job.features[query.indices[which]], direction, verdict, bound)
+    elif isinstance(slope.violation, Counterexample):
+        verdict = Falsified(slope.violation)
+    elif slope.violation is not None:
+        verdict = slope.violation.verdict
+    direction = "decreasing" if slope.sign > 0 else "increasing"
+    return FeatureResult(slope.name, direction, verdict, Bound(slope.lower, slope.upper))
+
+
+def _stage(slopes: list[Slope]) -> str:
+    """What proved the worst of them, or most of it."""
+    open_ = [slope for slope in slopes if not slope.proved] or slopes
+    return max(open_, key=lambda slope: slope.worst - slope.query.threshold).stage
 
 
 def _together(features: tuple[FeatureResult, ...]) -> Verdict:

@@ -4,8 +4,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 from fractions import Fraction
 
+import torch
+from torch import Tensor
+
 from lipverify.graph import ForwardGraph
+from lipverify.numerics import SMALLEST
 from lipverify.operators import Dense
+
+PARALLEL = 1e-6
+"""Rows whose angle is this small are compared exactly."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +42,11 @@ class Twins:
 
     def _add(self, name: str, operator: Dense) -> None:
         families: dict[tuple[Fraction, ...], list[tuple[int, int]]] = defaultdict(list)
-        bias = operator.bias
-        for index, row in enumerate(operator.weight.tolist()):
-            exact = [Fraction(value) for value in row]
-            exact.append(Fraction(0) if bias is None else Fraction(float(bias[index])))
+        rows = operator.weight
+        if operator.bias is not None:
+            rows = torch.cat([rows, operator.bias.unsqueeze(1)], 1)
+        for index in _parallel(rows):
+            exact = [Fraction(value) for value in rows[index].tolist()]
             lead = next((value for value in exact if value), None)
             if lead is None:
                 continue
@@ -54,3 +62,11 @@ class Twins:
         """What a split implies for its twins."""
         twins = self._groups.get((split.node, split.index), ())
         return tuple(Split(split.node, other, split.side * sign) for other, sign in twins)
+
+
+def _parallel(rows: Tensor) -> list[int]:
+    """The rows [k, n] that may be multiples of others: exact arithmetic is slow, and few are."""
+    scale = rows.abs().amax(1, keepdim=True).clamp(min=SMALLEST)
+    unit = torch.nn.functional.normalize(rows / scale, dim=1)
+    alike = (unit @ unit.T).abs() > 1 - PARALLEL
+    return (alike.sum(1) > 1).nonzero().flatten().tolist()

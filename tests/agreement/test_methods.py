@@ -17,7 +17,7 @@ from tests.oracles import operator_norm as judge
 from tests.oracles.budget import quickly
 from tests.oracles.networks import LARGER, PIECEWISE, Tiny
 from tests.oracles.regions import Regions
-from tests.search.questions import ask, lipschitz, monotonicity, robustness
+from tests.search.questions import ask, lipschitz, monotonicity, refuses, robustness
 
 ROUNDING = 1e-9
 NETWORKS = (
@@ -43,7 +43,11 @@ def check_consistent(results: dict[str, PropertyResult]) -> None:
 
 def asked(tiny: Tiny, prop: Property) -> dict[str, PropertyResult]:
     box = boxes.offset(tiny.inputs)
-    return {method: ask(tiny, box, prop, method=method) for method in METHODS}
+    return {
+        method: ask(tiny, box, prop, method=method)
+        for method in METHODS
+        if not refuses(tiny, method, prop)
+    }
 
 
 @cache

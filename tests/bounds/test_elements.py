@@ -25,7 +25,7 @@ def bounded(tiny: Tiny, kind: str, stage: str, rows: torch.Tensor, norm: str) ->
 
 
 @pytest.mark.parametrize(
-    ("tiny", "kind"), quickly(cases.every((*PIECEWISE, *LARGER), cases.REGIONS), 150)
+    ("tiny", "kind"), quickly(cases.every((*PIECEWISE, *LARGER), cases.REGIONS), 100)
 )
 def test_elements_contain_every_jacobian(tiny: Tiny, kind: str) -> None:
     truth = cases.jacobians_of(tiny, kind)

@@ -401,9 +401,9 @@ def test_parts_of_the_work_change_nothing_but_rounding(monkeypatch: pytest.Monke
 def test_auto_optimises_gates_only_where_the_quadratic_dual_is_weak() -> None:
     method = METHODS["auto"]
     smooth, piecewise = (cases.setting_of(tiny, "offset") for tiny in (LARGER[2], LARGER[0]))
-    assert list(method.stages_on(smooth)) == [*method.stages, STAGE]
-    assert list(method.stages_on(piecewise)) == list(method.stages)
+    assert method.late_on(smooth) == (*method.late, STAGE)
+    assert method.late_on(piecewise) == method.late
     wide = networks.dense((4, 120, 80, 2), 0)
     many = Setting(originals.network(wide), boxes.centered(4, 2.0), cases.ALPHA)
-    assert STAGE in method.stages_on(many)
-    assert list(METHODS["linear"].stages_on(piecewise)) == ["linear (alpha-CROWN)", STAGE]
+    assert STAGE in method.late_on(many)
+    assert METHODS["linear"].stages == ("linear (alpha-CROWN)", STAGE)

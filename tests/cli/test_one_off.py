@@ -184,7 +184,9 @@ def test_verify_for_real(cli: Cli, net: Path, tmp_path: Path) -> None:
         ran = cli("verify", tmp_path, *options)
         assert ran.code == 1
         results = json.loads(ran.out)["results"]
-        answers.append([{**result, "seconds": 0} for result in results])
+        for record in (*results, *(stage for result in results for stage in result["stages"])):
+            record["seconds"] = 0
+        answers.append(results)
     assert answers[0] == answers[1]
     verdicts = [result["verdict"] for result in answers[0]]
     assert verdicts[:2] == ["verified", "verified"]

@@ -84,6 +84,7 @@ def test_json(cli: Cli, write: Write, tmp_path: Path) -> None:
         "seconds",
         "claim",
         "network_sha256",
+        "stages",
     ]
     (error,) = document["errors"]
     assert list(error) == ["spec", "message"]

@@ -96,6 +96,8 @@ class Liar(AbstractMilpBackend):
     def __init__(self, seed: int) -> None:
         self.random = np.random.default_rng(seed)
 
+    def require(self) -> None: ...
+
     def run(self, prepared: Prepared, limits: Limits) -> Raw:
         multipliers = 10 * self.random.normal(size=prepared.model.rows)
         return Raw(MilpStatus.INFEASIBLE, -np.inf, None, None, multipliers, 0)

@@ -186,6 +186,8 @@ class Scripted(AbstractMilpBackend):
     def __init__(self, raw: Raw) -> None:
         self.raw = raw
 
+    def require(self) -> None: ...
+
     def run(self, prepared: Prepared, limits: Limits) -> Raw:
         return self.raw
 

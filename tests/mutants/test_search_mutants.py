@@ -20,8 +20,9 @@ from lipverify.interval import Interval
 from lipverify.norms import norm_named
 from lipverify.numerics import DTYPE
 from lipverify.operators import Relaxation
-from lipverify.search import ladder, lipschitz, monotonicity, robustness
+from lipverify.search import ladder, lipschitz, monotonicity, objectives, robustness
 from lipverify.search.ladder import NormBound
+from lipverify.search.slope_searches import Slope
 from lipverify.verdict import Counterexample, Reason, Unknown, Verified
 from tests.bounds import cases
 from tests.graph.test_backward import check_adjoints
@@ -141,7 +142,8 @@ def elements_of(stage: str, *tinies: Tiny) -> Claim:
 def entries_that_are_not_searched() -> None:
     tiny = networks.dense((2, 5, 4, 1), 31)
     regions = Regions(tiny, boxes.offset(2, 1.0, 31))
-    result = ask(tiny, regions.box, questions.lipschitz(tiny, "1", gap=0.02), max_subproblems=40)
+    claim = questions.lipschitz(tiny, "1", gap=0.02)
+    result = ask(tiny, regions.box, claim, method="quadratic", max_subproblems=40)
     check_norm(result, regions.norm("1", "inf"), None)
 
 
@@ -163,7 +165,7 @@ def always_verified(*_: object) -> Verified:
 def incumbent_as_bound(
     setting: object,
     query: object,
-    method: object,
+    stages: object,
     lower: float,
     clock: object,
     note: object,
@@ -241,8 +243,9 @@ def row_norm_without_intercepts(stage: object, slope: Tensor, adjoints: object) 
     return REAL_ROW_OBJECTIVE(stage, slope, adjoints) - 1.0  # type: ignore[arg-type]
 
 
-def worst_of_the_first(query: object, which: int, found: object) -> float:
-    return REAL_WORST(query, 0, found)  # type: ignore[arg-type]
+def worst_of_the_first(job: object, query: object, root: object) -> list[Slope]:
+    slopes = REAL_SLOPES_OF(job, query, root)  # type: ignore[arg-type]
+    return [replace(slope, lower=slopes[0].lower, upper=slopes[0].upper) for slope in slopes]
 
 
 def satisfied_by_any(upper: Tensor, query: object) -> bool:
@@ -258,8 +261,8 @@ REAL_CHORDS = methods.relax_chords
 REAL_SUBSTITUTE = propagation.substitute
 REAL_SLOPES = propagation.gate_slopes
 REAL_ROW_OBJECTIVE = linear._row_objective
-REAL_WORST = monotonicity._worst
-REAL_ENTRIES = lipschitz._entries
+REAL_SLOPES_OF = monotonicity._slopes
+REAL_ENTRIES = objectives._entries
 
 
 def worst_derivatives_count() -> None:
@@ -365,7 +368,7 @@ MUTANTS = (
     ),
     Mutant(
         "one feature's bound used for all",
-        replaced(monotonicity, "_worst", worst_of_the_first),
+        replaced(monotonicity, "_slopes", worst_of_the_first),
         worst_derivatives_count,
     ),
     Mutant(
@@ -378,7 +381,7 @@ MUTANTS = (
     ),
     Mutant(
         "what is not searched does not count",
-        replaced(lipschitz, "_entries", rest_forgotten),
+        replaced(objectives, "_entries", rest_forgotten),
         entries_that_are_not_searched,
     ),
 )

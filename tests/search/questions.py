@@ -13,7 +13,7 @@ from lipverify.numerics import DTYPE
 from lipverify.region import AbstractRegion
 from lipverify.spec import Spec
 from lipverify.spec.property import Lipschitz, Monotonicity, Property, Robustness
-from lipverify.verdict import Falsified, Verified
+from lipverify.verdict import Falsified, Reason, Unknown, Verified
 from tests.oracles import originals
 from tests.oracles.networks import Tiny
 
@@ -43,6 +43,24 @@ def ask(
     spec = Spec("question", region, (prop,), names)
     (result,) = verify_spec(originals.network(tiny, original), spec, config)
     return result
+
+
+def refuses(tiny: Tiny, method: str, prop: Property) -> bool:
+    """Whether the method says before any work that it has no answer to this."""
+    if method != "milp":
+        return False
+    norms: set[str] = set()
+    if isinstance(prop, Lipschitz):
+        norms = {prop.input_norm.name} | ({prop.output_norm.name} if len(prop.rows) > 1 else set())
+    return not tiny.piecewise or "2" in norms
+
+
+def check_refusal(result: PropertyResult) -> None:
+    """Unknown, with a reason that says what to do."""
+    assert isinstance(result.verdict, Unknown)
+    assert result.verdict.reason is Reason.UNSUPPORTED
+    assert "Use another method" in result.verdict.detail
+    assert result.bound is None and result.subproblems == 0
 
 
 def lipschitz(

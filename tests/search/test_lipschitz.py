@@ -18,7 +18,7 @@ from tests.oracles.operator_norm import PAIRS
 from tests.oracles.regions import Regions
 from tests.search.questions import ask, check_counterexample, check_norm, lipschitz
 
-PLAIN = [name for name, method in METHODS.items() if not method.branch]
+PLAIN = [name for name, method in METHODS.items() if not method.searches]
 
 
 @cache

@@ -14,16 +14,20 @@ the theta returned.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 Array = NDArray[np.float64]
 
 STEP_SHARE = 0.95
 """Share of the way to the boundary that a step may go."""
 RIDGE = 1e-13
+SPARSE_SIZE, SPARSE_SHARE = 50_000, 0.1
+"""Coefficients are stored sparse from this many entries on, if fewer than this share are not 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +46,18 @@ class Lmi:
     upper: Array
     start: Array
 
+    @cached_property
+    def factors(self) -> tuple[Array | csr_array, Array | csr_array]:
+        """left and right for products, sparse where that is faster."""
+        dense = np.count_nonzero(self.left) + np.count_nonzero(self.right)
+        if self.left.size < SPARSE_SIZE or dense > SPARSE_SHARE * 2 * self.left.size:
+            return self.left, self.right
+        return csr_array(self.left), csr_array(self.right)
+
     def combination(self, theta: Array) -> Array:
         """- sum_k theta[parameter_k] sym(left_k, right_k)."""
-        product = self.left.T @ (theta[self.parameter][:, None] * self.right)
+        left, _ = self.factors
+        product = left.T @ (theta[self.parameter][:, None] * self.right)
         return -0.5 * (product + product.T)
 
     def matrix(self, theta: Array) -> Array:
@@ -217,20 +230,22 @@ def _step(lmi: Lmi, state: _State) -> _State:
 
 def _inner(lmi: Lmi, matrix: Array) -> Array:
     """The derivative of S by each parameter, inner product with a symmetric matrix: [p]."""
-    terms = -np.einsum("ij,ij->i", lmi.left @ matrix, lmi.right)
+    left, _ = lmi.factors
+    terms = -np.einsum("ij,ij->i", left @ matrix, lmi.right)
     return _gather(lmi, terms)
 
 
 def _normal_matrix(lmi: Lmi, x: Array, inverse: Array) -> Array:
     """tr(B_a X B_b S^-1) for all pairs of parameters, from the low-rank factors."""
-    left, right = lmi.left, lmi.right
-    x_left, x_right = left @ x, right @ x
-    s_left, s_right = left @ inverse, right @ inverse
-    cross_x, cross_s = x_left @ right.T, s_left @ right.T
-    total = cross_x.T * cross_s
-    total += cross_x * cross_s.T
-    total += (x_right @ right.T) * (s_left @ left.T)
-    total += (x_left @ left.T) * (s_right @ right.T)
+    left, right = lmi.factors
+    # Symmetric matrices: (left x right^T)^T = right (left x)^T, sparse factors on the left.
+    x_left, x_right = (left @ x).T, (right @ x).T
+    s_left, s_right = (left @ inverse).T, (right @ inverse).T
+    crossed = right @ x_left
+    crossed *= (right @ s_left).T
+    total = crossed + crossed.T
+    total += (right @ x_right) * (left @ s_left)
+    total += (left @ x_left) * (right @ s_right)
     total *= 0.25
     if len(lmi.parameter) != len(lmi.cost):
         starts = _starts(lmi)

@@ -2,7 +2,8 @@
 
 Maximise s . G [1; u] over u and over s in the unit ball whose support function is the asked norm.
 Each open gate gives (u_i - alpha g_i)(beta g_i - u_i) = 0: the norm is convex in every single gate,
-so its maximum is at slopes alpha or beta, and the multiplier may have any sign. Further the box of
+so its maximum is at slopes alpha or beta, and the multiplier may have any sign. Pairs of gates that
+no input puts on two given slopes at once give a product that vanishes. Further the box of
 u, with multipliers kappa >= 0. Any multipliers prove a bound: with u scaled to t in [-1, 1] and
 v = [1; t; s], if S = diag(kappa) - M is positive semidefinite then
 objective = v^T M v <= v^T diag(kappa) v <= sum kappa.
@@ -66,7 +67,7 @@ class QuadraticDual:
 
 @dataclass(frozen=True, eq=False)
 class _Scaled:
-    """Vectors over [1; t; s] (s still empty): rows of adjoints, of u, of the Jacobian; reaches."""
+    """Vectors over [1; c; t] (no s yet): rows of adjoints, of u, of the Jacobian; reaches."""
 
     adjoint: Array
     output: Array
@@ -102,9 +103,9 @@ def l1_dual(gates: OpenGates, max_signs: int) -> QuadraticDual:
     chord_reach[:, 0] += np.abs(intercept[chosen])
 
     signs = int(chosen.sum())
-    size = 1 + gates.count + signs
+    size = gates.width + signs
     unit = np.eye(size)
-    own = unit[1 + gates.count :]
+    own = unit[gates.width :]
     first = np.broadcast_to(unit[0], (signs, size))
     entries, entries_reach = (
         _pad(scaled.jacobian[chosen], size),
@@ -121,7 +122,7 @@ def l1_dual(gates: OpenGates, max_signs: int) -> QuadraticDual:
     base -= 0.5 * (own.T @ entries + entries.T @ own)
     base_reach = _sym(unit[0], _pad(linear_reach[None], size)[0])
     base_reach += 0.5 * (own.T @ entries_reach + entries_reach.T @ own)
-    groups = np.arange(size)
+    groups = _groups(gates, np.arange(signs))
     return _assemble(gates, scaled, base, base_reach, blend, groups)
 
 
@@ -140,13 +141,14 @@ class Majorant:
 def first_majorant(gates: OpenGates) -> Majorant:
     """A guess before any moments are known: independent u in the middle of their boxes."""
     scaled = _scale(gates)
-    weights = np.full(1 + gates.count, 0.5)
+    weights = np.full(gates.width, 0.5)
+    weights[1 : 1 + gates.free] = 1 / max(1, gates.free)
     weights[0] = 1.0
     return _majorant(gates, scaled, np.diag(weights))
 
 
 def next_majorant(gates: OpenGates, moments: Array, old: Majorant) -> Majorant:
-    """The best majorant for the moments [1 + m, 1 + m] of a solution, halfway from the old one."""
+    """The best majorant for the moments [width, width] of a solution, halfway from the old one."""
     normed = moments / max(float(moments[0, 0]), 1e-300)
     new = _majorant(gates, _scale(gates), normed)
     return Majorant((old.blend + new.blend) / 2, new.scale)
@@ -192,14 +194,14 @@ def l1_dual_majorised(gates: OpenGates, majorant: Majorant) -> QuadraticDual:
     linear_reach = (np.abs(blend * slope)[:, None] * scaled.jacobian_reach).sum(0)
     linear_reach[0] += (np.abs(blend * intercept) + share * majorant.scale).sum()
     curve = (share / (4 * majorant.scale))[:, None]
-    size = 1 + gates.count
+    size = gates.width
     unit = np.eye(size)
     base = -_sym(unit[0], linear) - scaled.jacobian.T @ (curve * scaled.jacobian)
     base_reach = _sym(unit[0], linear_reach)
     base_reach += scaled.jacobian_reach.T @ (curve * scaled.jacobian_reach)
     # Sums over the n inputs; a rounded share of 1 - blend is charged as well.
     base_reach *= 1.0 + len(slope) * UNIT_ROUNDOFF / gates.rounding
-    return _assemble(gates, scaled, base, base_reach, _no_terms(size), np.arange(size))
+    return _assemble(gates, scaled, base, base_reach, _no_terms(size), _groups(gates))
 
 
 def l2_dual(gates: OpenGates) -> QuadraticDual:
@@ -213,23 +215,23 @@ def l2_dual(gates: OpenGates) -> QuadraticDual:
     # theorem 19.4); that and the entries' own error are charged to the reach.
     columns = np.linalg.norm(scaled.jacobian_reach, axis=0)
     spread = np.broadcast_to(columns, factor.shape) * (1 + scaled.jacobian.shape[0])
-    size = 1 + gates.count + len(factor)
-    own = np.eye(size)[1 + gates.count :]
+    size = gates.width + len(factor)
+    own = np.eye(size)[gates.width :]
     entries, entries_reach = _pad(factor, size), _pad(np.asarray(spread), size)
     base = -0.5 * (own.T @ entries + entries.T @ own)
     base_reach = 0.5 * (own.T @ entries_reach + entries_reach.T @ own)
-    groups = np.concatenate([np.arange(1 + gates.count), np.full(len(factor), 1 + gates.count)])
+    groups = _groups(gates, np.zeros(len(factor), dtype=np.int64))
     return _assemble(gates, scaled, base, base_reach, _no_terms(size), groups)
 
 
 def entry_dual(gates: OpenGates, direction: Array) -> QuadraticDual:
     """For one linear function direction . row (a signed entry, say): [n]."""
     scaled = _scale(gates)
-    size = 1 + gates.count
+    size = gates.width
     unit = np.eye(size)
     base = -_sym(unit[0], direction @ scaled.jacobian)
     base_reach = _sym(unit[0], np.abs(direction) @ scaled.jacobian_reach)
-    return _assemble(gates, scaled, base, base_reach, _no_terms(size), np.arange(size))
+    return _assemble(gates, scaled, base, base_reach, _no_terms(size), _groups(gates))
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,19 +263,21 @@ def _scale(gates: OpenGates) -> _Scaled:
     reach = np.maximum(np.abs(lower), np.abs(upper))
     radius = (upper - lower) / 2 + 8 * UNIT_ROUNDOFF * reach + 1e-300
 
+    first = 1 + gates.free  # entries of c are at most 1 already
+
     def change(vectors: Array) -> Array:
         result = vectors.copy()
-        result[:, 0] += vectors[:, 1:] @ middle
-        result[:, 1:] *= radius
+        result[:, 0] += vectors[:, first:] @ middle
+        result[:, first:] *= radius
         return result
 
     def change_reach(vectors: Array) -> Array:
         result = vectors.copy()
-        result[:, 0] += vectors[:, 1:] @ np.abs(middle)
-        result[:, 1:] *= radius
+        result[:, 0] += vectors[:, first:] @ np.abs(middle)
+        result[:, first:] *= radius
         return result
 
-    outputs = np.hstack([np.zeros((gates.count, 1)), np.eye(gates.count)])
+    outputs = np.hstack([np.zeros((gates.count, first)), np.eye(gates.count)])
     return _Scaled(
         change(gates.adjoint),
         change(outputs),
@@ -287,6 +291,9 @@ def _scale(gates: OpenGates) -> _Scaled:
 def _gate_terms(gates: OpenGates, scaled: _Scaled, size: int) -> _Terms:
     """One parameter per gate: the product of its output's distances from both slopes.
 
+    One more per conflict: two gates that never have both slopes named have distances from the
+    other two whose product is 0.
+
     The two chords of each gate were tried as further constraints: they gained nothing measurable
     beside the product and the box of u, at three times the cost.
     """
@@ -294,12 +301,17 @@ def _gate_terms(gates: OpenGates, scaled: _Scaled, size: int) -> _Terms:
     near_alpha = scaled.output - alpha * scaled.adjoint
     near_beta = beta * scaled.adjoint - scaled.output
     reach = scaled.output_reach + (np.abs(alpha) + np.abs(beta)) * scaled.adjoint_reach
+    # The distance from alpha is 0 unless the slope is beta, and the other way round.
+    distance = {1: near_alpha, -1: near_beta}
+    first, first_side, second, second_side = gates.conflicts.T
+    left = np.where((first_side > 0)[:, None], distance[1][first], distance[-1][first])
+    right = np.where((second_side > 0)[:, None], distance[1][second], distance[-1][second])
     return _Terms(
-        _pad(near_alpha, size),
-        _pad(near_beta, size),
-        _pad(reach, size),
-        _pad(reach, size),
-        np.arange(gates.count),
+        _pad(np.vstack([near_alpha, left]), size),
+        _pad(np.vstack([near_beta, right]), size),
+        _pad(np.vstack([reach, reach[first]]), size),
+        _pad(np.vstack([reach, reach[second]]), size),
+        np.arange(gates.count + len(gates.conflicts)),
     )
 
 
@@ -311,9 +323,10 @@ def _assemble(
     blend: _Terms,
     groups: NDArray[np.int64],
 ) -> QuadraticDual:
-    """Parameters: one per gate, the blends in [0, 1], then kappa, one per group of coordinates."""
-    size, count = len(base), gates.count
+    """Parameters: per gate, per conflict, the blends in [0, 1], then kappa per coordinate group."""
+    size = len(base)
     quadratic = _gate_terms(gates, scaled, size)
+    count = len(quadratic.parameter)
     blends = int(blend.parameter.max()) + 1 if len(blend.parameter) else 0
     kappas = int(groups.max()) + 1
     unit = np.eye(size)
@@ -336,7 +349,7 @@ def _assemble(
     upper[count:first] = 1.0
 
     start = np.zeros(total)
-    start[:count], start[count:first] = 0.1, 0.5
+    start[: gates.count], start[count:first] = 0.1, 0.5
     empty = Lmi(base, left, right, parameter, cost, lower, upper, start)
     rows = np.abs(empty.matrix(start)).sum(1)
     margin = MARGIN * max(1e-6, float(rows.mean()))
@@ -344,6 +357,17 @@ def _assemble(
         start[first + group] = rows[groups == group].max() + margin
     lmi = Lmi(base, left, right, parameter, cost, lower, upper, start)
     return QuadraticDual(lmi, base_reach, left_reach, right_reach, gates.rounding, gates)
+
+
+def _groups(gates: OpenGates, signs: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Which coordinates of [1; c; u; s] share a multiplier: those bounded by a ball together."""
+    together = gates.free_norm == "2"
+    free = np.zeros(gates.free, dtype=np.int64) if together else np.arange(gates.free)
+    groups = np.zeros(1, dtype=np.int64)
+    for part in (free, np.arange(gates.count), signs):
+        if part is not None and len(part):
+            groups = np.concatenate([groups, groups[-1] + 1 + part])
+    return groups
 
 
 def _pad(vectors: Array, size: int) -> Array:

@@ -1,0 +1,89 @@
+"""What a checkpoint is of: a resumed run has to ask the same of the same network."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lipverify import __version__
+from lipverify.config import VerifyConfig
+from lipverify.network import Network
+from lipverify.norms import AbstractNorm
+from lipverify.spec import Spec
+
+FORMAT = 1
+"""Of the files; raised with every change of what they mean."""
+
+BUDGETS = {"timeout", "max_subproblems", "memory", "checkpoint"}
+"""Settings that a resumed run may change."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """`question` is a digest of region, properties and feature names."""
+
+    format: int
+    lipverify: str
+    network: str
+    question: str
+    settings: Mapping[str, Any]
+
+    def difference(self, other: Mapping[str, Any]) -> str | None:
+        """What `other`, read from a file, was made for instead; None if for the same."""
+        mine = asdict(self)
+        if other.get("format") != self.format:
+            return f"of format {other.get('format')!r}, expected {self.format}"
+        if other.get("lipverify") != self.lipverify:
+            return f"by lipverify {other.get('lipverify')!r}, this is {self.lipverify}"
+        if other.get("network") != self.network:
+            return "for another network"
+        if other.get("question") != self.question:
+            return "for another region, or other properties"
+        theirs = other.get("settings")
+        if not isinstance(theirs, Mapping):
+            return "without settings"
+        for name in {**mine["settings"], **theirs}:
+            if theirs.get(name) != self.settings.get(name):
+                return f"with {name} {theirs.get(name)!r}, this run has {self.settings.get(name)!r}"
+        return None
+
+
+def identity(network: Network, spec: Spec, config: VerifyConfig) -> Identity:
+    chosen = {key: value for key, value in asdict(config).items() if key not in BUDGETS}
+    settings = json.loads(json.dumps(chosen))  # as it is read back
+    question = digest((spec.region, spec.properties, spec.features))
+    return Identity(FORMAT, __version__, network.sha256, question, settings)
+
+
+def digest(value: object) -> str:
+    """SHA-256 of a record of numbers, texts, tensors and norms, nested in any way."""
+    found = hashlib.sha256()
+    _feed(found, value)
+    return found.hexdigest()
+
+
+def _feed(found: "hashlib._Hash", value: object) -> None:
+    """Every part with its kind and length, so that no two records give the same bytes."""
+    if isinstance(value, Tensor | np.ndarray):
+        array = np.ascontiguousarray(value.detach().numpy() if isinstance(value, Tensor) else value)
+        found.update(f"array {array.dtype.name} {array.shape};".encode())
+        found.update(array.tobytes())
+    elif isinstance(value, AbstractNorm):
+        found.update(f"norm {value.name};".encode())
+    elif is_dataclass(value):
+        found.update(f"record {type(value).__name__};".encode())
+        _feed(found, tuple(getattr(value, entry.name) for entry in fields(value)))
+    elif isinstance(value, tuple | list):
+        found.update(f"tuple {len(value)};".encode())
+        for item in value:
+            _feed(found, item)
+    elif value is None or isinstance(value, bool | int | float | str):
+        text = repr(value).encode()
+        found.update(f"{type(value).__name__} {len(text)};".encode())
+        found.update(text)
+    else:
+        raise TypeError(f"{type(value).__name__} has no digest")

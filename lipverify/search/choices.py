@@ -1,0 +1,218 @@
+"""Which searches follow the root's bounds, in which order, how long, and why.
+
+The figures were measured (see each); they choose between methods that are all sound.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from lipverify.bounds.preactivation import Preactivations, open_entries
+from lipverify.graph import Node
+from lipverify.operators import Activation
+from lipverify.query import NormQuery
+from lipverify.search.exact import not_offered, size_of, too_large
+from lipverify.search.job import Job, Stop
+from lipverify.verdict import Reason
+
+FEW_INPUTS, MANY_GATES = 8, 40
+"""Inputs are split first where at most so many move and more than so many gates are open."""
+MOST_INPUTS = 32
+"""Beyond so many moving inputs, splitting them is not tried."""
+NORM_BINARIES = 36
+"""Programs of a row's norm with more binaries are left to the search over gates."""
+FINE = 1e-3
+"""So are smaller ones where this relative gap, or a threshold, is all that is asked for."""
+SIGN_BINARIES = 400
+"""The same for programs of one derivative or one output, which are much easier."""
+SHARE = 0.5
+"""Of the time left, for a program that may not finish."""
+STEP_SECONDS = 2e-9
+"""An interior-point step of the quadratic dual takes this times the cube of its variables."""
+STEP_BYTES = 400.0
+"""And this times their square in memory."""
+UNLIMITED = 60.0
+"""Seconds that stand for the time left where there is no timeout, for shares of it."""
+STEPS = 15
+"""Fewer steps hardly ever give a bound that is better than the linear one."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A search by its name, why it was chosen, and its share of the time that is left then."""
+
+    search: str
+    why: str
+    share: float = 1.0
+
+
+LATE = Choice("late", "")
+"""The method's late stages."""
+
+
+@dataclass(frozen=True, eq=False)
+class Openness:
+    """What of a network is undecided on a region, by CROWN's preactivation bounds."""
+
+    job: Job
+
+    @cached_property
+    def moving(self) -> int:
+        """Inputs that the region does not fix."""
+        return int((self.job.region.bounding.width > 0).sum())
+
+    @cached_property
+    def gates(self) -> int:
+        return sum(self._count(node) for node in self.job.network.graph.activations)
+
+    @cached_property
+    def smooth(self) -> int:
+        """Open gates that no half of their preactivation fixes."""
+        return sum(
+            self._count(node)
+            for node in self.job.network.graph.activations
+            if isinstance(node.operator, Activation) and not node.operator.piecewise_linear
+        )
+
+    def _count(self, node: Node) -> int:
+        assert isinstance(node.operator, Activation)
+        known = self.job.setting.crown_preactivations[node.inputs[0]]
+        return open_entries(node.operator, known).numel()
+
+    def __str__(self) -> str:
+        return f"{_count(self.moving, 'input moves', 'inputs move')}, {_gates(self.gates)} open"
+
+
+def norm_choices(job: Job, query: NormQuery, signs: int, on_rows: bool) -> tuple[Choice, ...]:
+    """For an operator norm whose worst row has `signs` entries of open sign.
+
+    `on_rows`: the norm is a maximum of objectives on single rows.
+    """
+    asked = _asked(job)
+    if asked is not None:
+        return asked
+    openness = Openness(job)
+    found: list[Choice] = []
+    inputs_first = openness.moving <= FEW_INPUTS and openness.gates > MANY_GATES
+    if inputs_first:
+        found.append(Choice("inputs", str(openness)))
+    fine = query.threshold is None and (query.gap is None or query.gap < FINE)
+    small = on_rows and fine and openness.gates + signs <= NORM_BINARIES
+    if small and _has_program(job, signs, query):
+        why = f"{_gates(openness.gates)} and {_count(signs, 'sign is', 'signs are')} open"
+        found.append(Choice("milp", why, SHARE))
+    found.append(LATE)
+    found.append(Choice("gates", str(openness)))
+    if not inputs_first and openness.smooth:
+        found += _last_resort(openness)
+    return tuple(found)
+
+
+def sign_choices(job: Job) -> tuple[Choice, ...]:
+    """For the sign of one derivative."""
+    asked = _asked(job)
+    if asked is not None:
+        return asked
+    openness = Openness(job)
+    found: list[Choice] = []
+    if openness.gates <= SIGN_BINARIES and _has_program(job, 0):
+        found.append(Choice("milp", f"{_gates(openness.gates)} open", SHARE))
+    inputs_first = openness.moving <= FEW_INPUTS and openness.gates > MANY_GATES
+    if inputs_first:
+        found.append(Choice("inputs", str(openness)))
+    found += [LATE, Choice("gates", str(openness))]
+    if openness.smooth and not inputs_first:
+        found += _last_resort(openness)
+    return tuple(found)
+
+
+def output_choices(job: Job) -> tuple[Choice, ...]:
+    """For linear constraints on outputs."""
+    asked = _asked(job)
+    if asked is not None:
+        return tuple(choice for choice in asked if choice.search != "gates")
+    openness = Openness(job)
+    found: list[Choice] = []
+    few = openness.moving <= FEW_INPUTS
+    if openness.gates <= SIGN_BINARIES and _has_program(job, 0):
+        found.append(Choice("milp", f"{_gates(openness.gates)} open", SHARE))
+    found.append(LATE)
+    if few or openness.smooth:
+        found += _last_resort(openness)
+    return tuple(found)
+
+
+def seconds_of(job: Job, choice: Choice) -> float | None:
+    """The choice's share of the time; without a timeout, that of a minute, or no limit for all."""
+    if choice.share == 1.0:
+        return job.clock.left
+    return choice.share * (UNLIMITED if job.clock.left is None else job.clock.left)
+
+
+def best_preactivations(job: Job, choice: Choice) -> Preactivations:
+    """CROWN's for a first try, which has to be quick; else the tightest that the method offers."""
+    if choice.share < 1.0 and job.method.late:
+        return job.setting.crown_preactivations
+    return job.setting.alpha_preactivations
+
+
+def gate_stage(subproblems: int) -> str:
+    return "quadratic" if subproblems <= 1 else "branch and bound"
+
+
+def too_many_gates(job: Job, extra: int) -> Stop | None:
+    """Why the quadratic dual is not attempted; None if it can be. `extra` variables are no gates'.
+
+    Without a timeout, memory decides alone.
+    """
+    gates = Openness(job).gates
+    variables = 1.0 + gates + extra
+    values = sum(node.size for node in job.setting.backward)
+    size = STEP_BYTES * variables**2 + 2 * 8.0 * variables * values
+    what = f"the quadratic dual of {_gates(gates)}"
+    if size > job.setting.memory:
+        allowed = job.setting.memory
+        return Stop(Reason.MEMORY, f"{what} needs {size:.3g} bytes, allowed are {allowed:.3g}")
+    seconds, left = STEPS * STEP_SECONDS * variables**3, job.clock.left
+    if left is not None and seconds > left:
+        return Stop(Reason.TIMEOUT, f"{what} takes about {seconds:.0f} s, {left:.0f} s are left")
+    return None
+
+
+def _asked(job: Job) -> tuple[Choice, ...] | None:
+    """The searches of a method that has not more than one."""
+    searches: Sequence[str] = job.method.searches
+    if len(searches) > 1:
+        return None
+    return tuple(Choice(search, f"--method {job.config.method}") for search in searches)
+
+
+def _last_resort(openness: Openness) -> list[Choice]:
+    if openness.moving > MOST_INPUTS:
+        return []
+    return [Choice("inputs", str(openness))]
+
+
+def _has_program(job: Job, signs: int, query: NormQuery | None = None) -> bool:
+    """Beside what `Choice` says: the programs' nodes count as subproblems, 1 is the root alone."""
+    if job.config.max_subproblems == 1 or not_offered(job, query) is not None:
+        return False
+    return too_large(job, size_of(job, job.setting.crown_preactivations, signs)) is None
+
+
+def _gates(count: int) -> str:
+    return _count(count, "gate", "gates")
+
+
+def _count(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
+
+
+__all__ = [
+    "Choice",
+    "Openness",
+    "norm_choices",
+    "output_choices",
+    "sign_choices",
+    "too_many_gates",
+]
