@@ -34,10 +34,17 @@ class WitnessConfig:
 
     samples: int = 1024
     ascents: int = 32
-    """Points that climb, at most; fewer on networks where each costs much."""
-    steps: int = 60
-    patience: int = 30
-    """Steps without a new record after which a search ends."""
+    """Points that climb in the search for one derivative or output."""
+    climbers: int = 128
+    """Points that climb in the search for a norm, at most; fewer where each costs much."""
+    steps: int = 30
+    programs: int = 1200
+    """Linear programs of the walks over linear regions, which follow where a norm is left open."""
+    rounds: int = 6
+    walks: int = 8
+    """Walks per round, after the one from the best point known."""
+    patience: int = 60
+    """Programs without a new record after which a walk ends."""
 
 
 @dataclass(frozen=True)

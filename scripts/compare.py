@@ -1,6 +1,6 @@
 """Compare methods and branching heuristics: the bound over time, and over subproblems.
 
-    python scripts/compare.py SPEC... [--variants auto/pseudo-costs auto/area linear/area]
+    python scripts/compare.py SPEC... [--variants quadratic/area quadratic/pseudo-costs linear/area]
                               [--timeout 60] [--reference results.json] [--out out/compare]
 
 A variant is METHOD or METHOD/BRANCHING; `linear/BRANCHING` is branch and bound over gates on linear
@@ -84,7 +84,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("specs", nargs="+", type=Path, help="spec files, or folders of them")
     parser.add_argument(
-        "--variants", nargs="+", default=["auto/pseudo-costs", "auto/area", "linear/area"]
+        "--variants", nargs="+", default=["quadratic/area", "quadratic/pseudo-costs", "linear/area"]
     )
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds per property")
     parser.add_argument("--max-subproblems", type=int, default=None)

@@ -46,6 +46,8 @@ class Choice:
     share: float = 1.0
 
 
+WALKED_GATES = 12
+"""With more open gates, a better lower end saves the searches more than the walk for it costs."""
 LATE = Choice("late", "")
 """The method's late stages."""
 
@@ -88,21 +90,21 @@ def norm_choices(job: Job, query: NormQuery, signs: int, on_rows: bool) -> tuple
 
     `on_rows`: the norm is a maximum of objectives on single rows.
     """
-    asked = _asked(job)
+    asked, openness = _asked(job), Openness(job)
+    walk = [Choice("walk", str(openness))] if openness.gates > WALKED_GATES else []
     if asked is not None:
-        return asked
-    openness = Openness(job)
+        return asked if job.method.searches == ("milp",) else (*walk, *asked)
     found: list[Choice] = []
     inputs_first = openness.moving <= FEW_INPUTS and openness.gates > MANY_GATES
     if inputs_first:
-        found.append(Choice("inputs", str(openness)))
+        found += [*walk, Choice("inputs", str(openness))]
+        walk = []
     fine = query.threshold is None and (query.gap is None or query.gap < FINE)
     small = on_rows and fine and openness.gates + signs <= NORM_BINARIES
     if small and _has_program(job, signs, query):
         why = f"{_gates(openness.gates)} and {_count(signs, 'sign is', 'signs are')} open"
         found.append(Choice("milp", why, SHARE))
-    found.append(LATE)
-    found.append(Choice("gates", str(openness)))
+    found += [LATE, *walk, Choice("gates", str(openness))]
     if not inputs_first and openness.smooth:
         found += _last_resort(openness)
     return tuple(found)

@@ -29,8 +29,9 @@ from lipverify.search.input_split import norm_search
 from lipverify.search.job import Job
 from lipverify.search.ladder import NormBound, norm_upper
 from lipverify.search.objectives import norm_plan
+from lipverify.search.recheck import recheck_witness
 from lipverify.search.slot import once
-from lipverify.witness import NormWitness, prove_norm
+from lipverify.witness import NormWitness, prove_norm, walk_norm
 
 EXACT = 1e-7
 """Relative gap at which an interval counts as one number, where none is asked for."""
@@ -212,7 +213,34 @@ def by_late_stages(
     return NormStep(once(job.slot("late root"), NormBound, bound_it, check), 0)
 
 
+def by_walk(
+    job: Job, query: NormQuery, root: NormBound, best: Best, choice: Choice, limit: int | None
+) -> NormStep:
+    """Nothing about the upper end: a better lower one, from walks over linear regions."""
+
+    def search_it() -> NormWitness:
+        return walk_norm(
+            job.setting.backward,
+            job.region,
+            query,
+            best.witness,
+            job.config.witness,
+            job.config.seed,
+            job.clock.expired,
+        )
+
+    def check(witness: NormWitness) -> NormWitness:
+        return recheck_witness(job.setting.backward, job.region, query, witness)
+
+    found = once(job.slot("walk"), NormWitness, search_it, check)
+    if found.value > best.witness.value:
+        best.witness = found
+    job.note("walk", best.witness.value, root.upper, 1, choice.why)
+    return NormStep(root, 0)
+
+
 NORM_SEARCHES: Mapping[str, NormSearch] = {
+    "walk": by_walk,
     "late": by_late_stages,
     "inputs": by_inputs,
     "gates": by_gates,

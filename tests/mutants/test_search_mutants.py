@@ -86,7 +86,7 @@ def breakdowns_are_unknown() -> None:
 
 def intervals_beside_a_poor_witness() -> None:
     """Where the best point has not been found, the upper end has to be above what there is."""
-    poor = WitnessConfig(samples=1, ascents=1, steps=0)
+    poor = WitnessConfig(samples=1, ascents=1, climbers=1, steps=0, programs=0)
     for tiny in (PIECEWISE[1], networks.residual(0)):
         regions = Regions(tiny, boxes.centered(tiny.inputs, 8.0))
         exact = regions.norm("inf", "inf")

@@ -19,7 +19,7 @@ from tests.oracles.networks import Tiny
 
 LIGHT = {
     "preactivation": PreactivationConfig(alpha_iterations=3),
-    "witness": WitnessConfig(samples=256, ascents=4, steps=6),
+    "witness": WitnessConfig(samples=256, ascents=4, climbers=4, steps=6, programs=20),
     "max_subproblems": 8,
     "timeout": None,
 }

@@ -366,7 +366,7 @@ def others() -> Iterator[tuple[str, Callable[[Tiny, Spec, Path], Any], str]]:
     for change in (region, norm, threshold, kind, more, names):
         yield change.__name__, change, "another region, or other properties"
     yield "network", network, "another network"
-    lazy = WitnessConfig(samples=1, ascents=1, steps=0)
+    lazy = WitnessConfig(samples=1, ascents=1, climbers=1, steps=0, programs=0)
     for name, value, says in (
         ("method", "auto", "method 'quadratic'"),
         ("seed", 1, "seed 0"),
