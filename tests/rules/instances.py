@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lipverify.numerics import DTYPE
 from lipverify.operators import (
+    Abs,
     Activation,
     Add,
     AffineOperator,
@@ -57,6 +58,7 @@ ACTIVATION_INSTANCES = [
         ActivationInstance(LeakyReLU(slope), exact.TwoSlopes(slope, 1.0))
         for slope in (0.01, 0.5, 1.0, -0.3, 2.0, 0.0, 0.7)
     ),
+    ActivationInstance(Abs(), exact.TwoSlopes(-1.0, 1.0)),
     ActivationInstance(Tanh(), exact.TanhJudge(), rounded=True),
     ActivationInstance(Sigmoid(), exact.SigmoidJudge(), rounded=True),
 ]
