@@ -10,10 +10,13 @@ from lipverify.operators.base import (
     Relaxation,
     Shape,
 )
+from lipverify.operators.concat import Concat
 from lipverify.operators.conv import Conv
+from lipverify.operators.conv_transpose import ConvTranspose
 from lipverify.operators.cos import Cos
 from lipverify.operators.curve import Curve
 from lipverify.operators.dense import Dense
+from lipverify.operators.einsum import Einsum
 from lipverify.operators.elu import Elu
 from lipverify.operators.erf import Erf
 from lipverify.operators.exp import Exp
@@ -28,6 +31,7 @@ from lipverify.operators.power import Pow
 from lipverify.operators.pullback import Pullback
 from lipverify.operators.relu import ReLU
 from lipverify.operators.scale import Scale
+from lipverify.operators.select import Select
 from lipverify.operators.sigmoid import Sigmoid
 from lipverify.operators.silu import Silu
 from lipverify.operators.sin import Sin
@@ -61,7 +65,20 @@ ACTIVATIONS: dict[str, type[Activation]] = {
 }
 AFFINE: dict[str, type[AffineOperator]] = {
     operator.name: operator
-    for operator in (Dense, Conv, AveragePool, Scale, Reshape, Transpose, Pad, Add)
+    for operator in (
+        Dense,
+        Conv,
+        ConvTranspose,
+        AveragePool,
+        Scale,
+        Reshape,
+        Transpose,
+        Pad,
+        Select,
+        Concat,
+        Einsum,
+        Add,
+    )
 }
 
 __all__ = [
@@ -73,10 +90,13 @@ __all__ = [
     "Add",
     "AffineOperator",
     "AveragePool",
+    "Concat",
     "Conv",
+    "ConvTranspose",
     "Cos",
     "Curve",
     "Dense",
+    "Einsum",
     "Elu",
     "Erf",
     "Exp",
@@ -94,6 +114,7 @@ __all__ = [
     "Relaxation",
     "Reshape",
     "Scale",
+    "Select",
     "Shape",
     "Sigmoid",
     "Silu",
