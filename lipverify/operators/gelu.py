@@ -69,7 +69,8 @@ class GeluTanh(Curve):
     """x / 2 (1 + tanh(sqrt(2 / pi) (x + cubic x^3))), `cubic` about 0.044715.
 
     That is x sigmoid(v) with v = 2 sqrt(2 / pi) (x + cubic x^3). The two inflection points are
-    roots of the second derivative; it is even, since f(x) - f(-x) = x.
+    roots of the second derivative; it is even, since f(x) - f(-x) = x. `cubic` may itself be
+    rounded (a few units): what is proved holds for all such factors.
     """
 
     name = "GeluTanh"
@@ -102,14 +103,14 @@ class GeluTanh(Curve):
 
     def _value(self, x: Tensor) -> Rounded:
         v, _ = self._argument(x)
-        return relative(x * torch.sigmoid(v), 32 + 8 * v.clamp(max=0.0).abs())
+        return relative(x * torch.sigmoid(v), 32 + 24 * v.clamp(max=0.0).abs())
 
     def _slope(self, x: Tensor) -> Rounded:
         v, speed = self._argument(x)
         near = x.clamp(-FAR, FAR)
         share = torch.sigmoid(v)
         bump = near * speed * share * torch.sigmoid(-v)
-        error = (32 + 8 * v.clamp(max=0.0).abs()) * share + (64 + 16 * v.abs()) * bump.abs()
+        error = (32 + 24 * v.clamp(max=0.0).abs()) * share + (64 + 48 * v.abs()) * bump.abs()
         return Rounded(share + bump, UNIT_ROUNDOFF * error + SMALLEST)
 
     def _first(self, x: float) -> float:
