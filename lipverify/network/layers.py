@@ -154,6 +154,19 @@ def add(build: GraphBuilder, x: Value, y: Value, sign: int = 1) -> Value:
     return Value(build.apply(Add((1, sign)), x.node, other), shape)
 
 
+def where(
+    build: GraphBuilder, condition: Tensor, first: Value | Tensor, second: Value | Tensor
+) -> Value:
+    """first where the constant condition holds, second elsewhere; at least one is a value."""
+    chosen = (condition != 0).to(torch.float64)
+    if isinstance(first, Tensor):
+        assert isinstance(second, Value)
+        return scale(build, second, 1 - chosen, first * chosen)
+    if isinstance(second, Tensor):
+        return scale(build, first, chosen, second * (1 - chosen))
+    return add(build, scale(build, first, chosen), scale(build, second, 1 - chosen))
+
+
 def broadcast(*shapes: Shape) -> Shape:
     """The common shape, by numpy's rules."""
     try:

@@ -78,26 +78,11 @@ def _sum(build: GraphBuilder, node: OnnxNode) -> Value:
 
 
 def _einsum(build: GraphBuilder, node: OnnxNode) -> Value:
-    equation = node.text("equation", "").replace(" ", "")
-    left, arrow, outputs = equation.partition("->")
-    terms = left.split(",")
-    if "." in equation or len(terms) != len(node.names) or len(terms) > 2:
-        raise UnsupportedOperator(f"equation {equation!r}: up to two operands and no ellipsis")
-    if not arrow:
-        everything = left.replace(",", "")
-        outputs = "".join(sorted(c for c in set(everything) if everything.count(c) == 1))
-    if contraction.BATCH in equation:
-        spare = next(c for c in contraction.LETTERS if c not in equation)
-        terms = [term.replace(contraction.BATCH, spare) for term in terms]
-        outputs = outputs.replace(contraction.BATCH, spare)
-    if len(terms) == 1:
-        one = torch.ones((), dtype=torch.float64)
-        return contraction.einsum(build, node.value(0), terms[0], one, "", outputs)
-    place = 1 if node.is_constant(0) else 0
-    weight = node.weight(1 - place, "constant factor")
-    return contraction.einsum(
-        build, node.value(place), terms[place], weight, terms[1 - place], outputs
-    )
+    parts = [
+        node.weight(index, "constant factor") if node.is_constant(index) else node.value(index)
+        for index in range(len(node.names))
+    ]
+    return contraction.einsum_of(build, node.text("equation", ""), parts)
 
 
 def _resize(build: GraphBuilder, node: OnnxNode) -> Value:
@@ -135,19 +120,11 @@ def _resize(build: GraphBuilder, node: OnnxNode) -> Value:
 
 def _where(build: GraphBuilder, node: OnnxNode) -> Value:
     """A constant condition: both branches, each where it is taken."""
-    chosen = node.weight(0, "condition")
-    parts = []
-    for index, mask in ((1, chosen), (2, 1 - chosen)):
-        if node.is_constant(index):
-            parts.append(mask * node.weight(index, "constant"))
-        else:
-            parts.append(layers.scale(build, node.value(index), mask))
-    first, second = parts
-    if isinstance(first, Tensor):
-        first, second = second, first
-    if isinstance(second, Tensor):
-        return layers.scale(build, first, shift=second)
-    return layers.add(build, first, second)
+    branches = [
+        node.weight(index, "branch") if node.is_constant(index) else node.value(index)
+        for index in (1, 2)
+    ]
+    return layers.where(build, node.weight(0, "condition"), branches[0], branches[1])
 
 
 LAYOUT_CONVERTERS: dict[str, Converter] = {

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-import torch
-
 from lipverify.errors import UnsupportedOperator
 from lipverify.network import layers, scalars
 from lipverify.network.builder import GraphBuilder, Value
@@ -109,12 +107,7 @@ def _prelu(build: GraphBuilder, node: OnnxNode) -> Value:
 def _pow(build: GraphBuilder, node: OnnxNode) -> Value:
     if not node.is_constant(0):
         return scalars.power(build, node.value(0), node.weight(1, "exponent"))
-    base = node.weight(0, "base")
-    if not bool((base > 0).all()):
-        raise UnsupportedOperator("its constant base is not positive")
-    # b^x = exp(x log b): the logarithm is rounded.
-    power = layers.scale(build, node.value(1), torch.log(base), rounding=16)
-    return layers.activation(build, power, Exp())
+    return scalars.exponential(build, node.weight(0, "base"), node.value(1))
 
 
 SCALAR_CONVERTERS: dict[str, Converter] = {

@@ -11,8 +11,8 @@ from lipverify.errors import UnsupportedOperator
 from lipverify.network import layers
 from lipverify.network.builder import GraphBuilder, Value
 from lipverify.network.patterns import Fused, fused_product
-from lipverify.numerics import DTYPE, add_down, add_up
-from lipverify.operators import LeakyReLU, Pow, ReLU, Softplus, Tanh
+from lipverify.numerics import DTYPE, ELEMENTARY_ULPS, add_down, add_up
+from lipverify.operators import Exp, LeakyReLU, Pow, ReLU, Softplus
 
 UNBOUNDED = 3.4e38
 """Bounds from here on are ONNX's way of saying that there is none."""
@@ -66,12 +66,16 @@ def power(build: GraphBuilder, x: Value, exponent: Tensor) -> Value:
     return x if first == 1.0 else layers.activation(build, x, Pow(first))
 
 
+def exponential(build: GraphBuilder, base: Tensor, x: Value) -> Value:
+    """base^x = exp(x log base) for a constant base; the logarithm is rounded."""
+    if not bool((base > 0).all()):
+        raise UnsupportedOperator("its constant base is not positive")
+    power = layers.scale(build, x, torch.log(base), rounding=ELEMENTARY_ULPS)
+    return layers.activation(build, power, Exp())
+
+
 def log_sigmoid(build: GraphBuilder, x: Value) -> Value:
     return layers.negate(build, layers.activation(build, layers.negate(build, x), Softplus()))
-
-
-def tanh_shrink(build: GraphBuilder, x: Value) -> Value:
-    return layers.add(build, x, layers.activation(build, x, Tanh()), sign=-1)
 
 
 def product(build: GraphBuilder, x: Value, y: Value) -> Value:
