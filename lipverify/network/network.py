@@ -15,6 +15,9 @@ from lipverify.numerics import MISMATCH_RELATIVE
 AGREEMENT_SCALES = (0.1, 0.5, 1.0, 2.0)
 """Standard deviations of the normal points that graph and original are compared at."""
 
+AGREEMENT_TRIES = 200
+"""How often other points are drawn if the network has no finite value at any."""
+
 
 @dataclass(frozen=True, eq=False)
 class Network:
@@ -53,13 +56,7 @@ class Network:
 
 def check_agreement(network: Network) -> None:
     """Compare graph and original at random points; `NetworkMismatch` if they disagree."""
-    generator = torch.Generator().manual_seed(0)
-    size = (len(AGREEMENT_SCALES), network.graph.input_size)
-    scales = torch.tensor(AGREEMENT_SCALES, dtype=torch.float64)[:, None]
-    normal = scales * torch.randn(size, generator=generator, dtype=torch.float64)
-    uniform = torch.rand(size, generator=generator, dtype=torch.float64)
-    # Rounded first, so that both see the same points.
-    x = torch.cat([normal, uniform]).to(network.dtype).to(torch.float64)
+    x = _agreement_points(network)
     ours, theirs = output(network.graph, x), network.original(x)
     if ours.shape != theirs.shape:
         raise NetworkMismatch(
@@ -82,6 +79,26 @@ def check_agreement(network: Network) -> None:
             "expected. Please report this network: it is read wrongly, or its own arithmetic is "
             "too inexact to be compared"
         )
+
+
+def _agreement_points(network: Network) -> Tensor:
+    """Random points [p, n] in the original's dtype, so that both see the same ones.
+
+    Where Log and the like leave hardly any point with a value, ones that have it are looked for.
+    """
+    generator = torch.Generator().manual_seed(0)
+    size = (len(AGREEMENT_SCALES), network.graph.input_size)
+    scales = torch.tensor(AGREEMENT_SCALES, dtype=torch.float64)[:, None]
+    first: Tensor | None = None
+    for _ in range(AGREEMENT_TRIES):
+        normal = scales * torch.randn(size, generator=generator, dtype=torch.float64)
+        uniform = torch.rand(size, generator=generator, dtype=torch.float64)
+        x = torch.cat([normal, uniform]).to(network.dtype).to(torch.float64)
+        if bool(torch.isfinite(output(network.graph, x)).any()):
+            return x
+        first = x if first is None else first
+    assert first is not None
+    return first
 
 
 def graph_digest(graph: ForwardGraph) -> str:
