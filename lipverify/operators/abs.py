@@ -17,6 +17,7 @@ class Abs(Activation):
     name = "Abs"
     kinks = (0.0,)
     piecewise_linear = True
+    has_choice = True
 
     def evaluate(self, *x: Tensor) -> Tensor:
         return x[0].abs()
