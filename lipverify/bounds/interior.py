@@ -22,14 +22,24 @@ from scipy.optimize import linprog
 
 from lipverify.graph import ForwardGraph, Node
 from lipverify.interval import Interval
-from lipverify.operators import Activation, Add, AffineOperator, Conv, Dense, Reshape, Transpose
+from lipverify.operators import (
+    Activation,
+    Add,
+    AffineOperator,
+    Concat,
+    Conv,
+    Dense,
+    Reshape,
+    Select,
+    Transpose,
+)
 from lipverify.region import AbstractRegion, Ball, Box
 
 Side = tuple[str, int, int]
 Row = list[Fraction]
 """Coefficients of [1; x]."""
 
-EXACT = (Add, Conv, Dense, Reshape, Transpose)
+EXACT = (Add, Concat, Conv, Dense, Reshape, Select, Transpose)
 """Operators whose coefficients are stored numbers, so that float columns hold them exactly."""
 LARGEST = 40_000
 """Most coefficients of all nodes together; Fractions are slow."""

@@ -38,7 +38,8 @@ class Line:
             if not operator.piecewise_linear or operator.kinks != (0.0,):
                 raise UnsupportedOperator(
                     f"{operator.name} at node {node.origin or node.name!r} is not piecewise linear "
-                    "with one kink at 0 (ReLU, LeakyReLU): no walk along a line. Use another method"
+                    "with one kink at 0 (ReLU, LeakyReLU, Abs): no walk along a line. "
+                    "Use another method"
                 )
 
     @cached_property

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from lipverify.errors import OutOfDomain
 from lipverify.graph.dag import BackwardGraph, Dag, ForwardGraph
 from lipverify.interval import Interval
 
@@ -19,11 +20,17 @@ def evaluate(dag: Dag, sources: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def evaluate_intervals(dag: Dag, sources: Mapping[str, Interval]) -> dict[str, Interval]:
-    """The interval extension of `evaluate`, rounded outward."""
+    """The interval extension of `evaluate`, rounded outward.
+
+    `OutOfDomain`, naming the node, where an operand may leave its operator's domain.
+    """
     values = dict(sources)
     for node in dag:
         if node.operator is not None:
-            values[node.name] = node.operator.interval(*(values[i] for i in node.inputs))
+            try:
+                values[node.name] = node.operator.interval(*(values[i] for i in node.inputs))
+            except OutOfDomain as error:
+                raise OutOfDomain(f"node {node.origin or node.name!r}: {error}") from error
     return values
 
 

@@ -95,7 +95,7 @@ def slopes_of(activation: Activation, where: str) -> Slopes:
     if not one_kink or float(activation.evaluate(origin)) != 0.0:
         raise UnsupportedOperator(
             f"{activation.name} at node {where!r} is not piecewise linear with one kink at 0 "
-            "(ReLU, LeakyReLU): no mixed-integer program. Use another method"
+            "(ReLU, LeakyReLU, Abs): no mixed-integer program. Use another method"
         )
     return Slopes(float(activation.derivative(-one)), float(activation.derivative(one)))
 

@@ -57,6 +57,9 @@ class GraphBuilder:
         """Nodes added from now on belong to this node of the original network."""
         self._origin = origin
 
+    def node(self, name: str) -> Node:
+        return self._nodes[name]
+
     def shape(self, node: str) -> Shape:
         return self._nodes[node].shape
 

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from lipverify.errors import NetworkError, UnsupportedOperator
 from lipverify.network.builder import GraphBuilder, Value
+from lipverify.network.layout import expand, numbers, select
 from lipverify.operators import (
     Activation,
     Add,
     AveragePool,
     Conv,
+    ConvTranspose,
     Dense,
     Pad,
     Scale,
@@ -107,16 +109,14 @@ def scale(
     shift: Tensor | None = None,
     rounding: int = 0,
 ) -> Value:
-    """factor x + shift, with broadcasting that leaves the number of x's entries as it is.
+    """factor x + shift, with broadcasting.
 
     `rounding` counts the float operations behind the constants.
     """
     constants = [constant for constant in (factor, shift) if constant is not None]
-    shape = _broadcast(x.shape, *(tuple(constant.shape) for constant in constants))
+    shape = broadcast(x.shape, *(tuple(constant.shape) for constant in constants))
     if prod(shape) != prod(x.shape):
-        raise UnsupportedOperator(
-            f"it broadcasts the variable operand from shape {list(x.shape)} to {list(shape)}"
-        )
+        x = expand(build, x, shape)
     inner = build.shape(x.node)
 
     def spread(constant: Tensor | None, neutral: float) -> Tensor | None:
@@ -147,18 +147,28 @@ def divide(build: GraphBuilder, x: Value, divisor: Tensor) -> Value:
 
 
 def add(build: GraphBuilder, x: Value, y: Value, sign: int = 1) -> Value:
-    """x + sign y for two branches of one shape (up to dimensions of size 1)."""
-    shape = _broadcast(x.shape, y.shape)
-    if not prod(shape) == prod(x.shape) == prod(y.shape):
-        raise UnsupportedOperator(
-            f"its two branches have shapes {list(x.shape)} and {list(y.shape)}; "
-            "broadcasting between branches is not supported"
-        )
+    """x + sign y for two branches, with broadcasting."""
+    shape = broadcast(x.shape, y.shape)
+    x, y = (one if prod(one.shape) == prod(shape) else expand(build, one, shape) for one in (x, y))
     other = build.view(y.node, build.shape(x.node))
     return Value(build.apply(Add((1, sign)), x.node, other), shape)
 
 
-def _broadcast(*shapes: Shape) -> Shape:
+def where(
+    build: GraphBuilder, condition: Tensor, first: Value | Tensor, second: Value | Tensor
+) -> Value:
+    """first where the constant condition holds, second elsewhere; at least one is a value."""
+    chosen = (condition != 0).to(torch.float64)
+    if isinstance(first, Tensor):
+        assert isinstance(second, Value)
+        return scale(build, second, 1 - chosen, first * chosen)
+    if isinstance(second, Tensor):
+        return scale(build, first, chosen, second * (1 - chosen))
+    return add(build, scale(build, first, chosen), scale(build, second, 1 - chosen))
+
+
+def broadcast(*shapes: Shape) -> Shape:
+    """The common shape, by numpy's rules."""
     try:
         # Not torch.broadcast_shapes, whose first call imports sympy and takes a second.
         return np.broadcast_shapes(*shapes)
@@ -181,7 +191,7 @@ def conv(
     dilation: tuple[int, ...],
     groups: int,
 ) -> Value:
-    """weight [out, in / groups, *kernel] over x [1, in, *space], one or two space dimensions."""
+    """weight [out, in / groups, *kernel] over x [1, in, *space], one to three space dimensions."""
     sample = _sample(x, weight.dim() - 2)
     _refuse_negative(padding)
     if weight.shape[1] * groups != sample[0] or weight.shape[0] % groups:
@@ -193,6 +203,46 @@ def conv(
     return _spatial(build, x, operator)
 
 
+def conv_transpose(
+    build: GraphBuilder,
+    x: Value,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, ...],
+    padding: Padding,
+    dilation: tuple[int, ...],
+    groups: int,
+    extra: tuple[int, ...],
+) -> Value:
+    """weight [in, out / groups, *kernel]; `extra` entries at the end of each space dimension.
+
+    The result is as large as the operand of the convolution that this is the transpose of.
+    """
+    sample = _sample(x, weight.dim() - 2)
+    _refuse_negative(padding)
+    if weight.shape[0] != sample[0] or sample[0] % groups:
+        raise NetworkError(
+            f"a weight of shape {list(weight.shape)} in {groups} groups does not fit "
+            f"{sample[0]} channels"
+        )
+    space = tuple(
+        step * (size - 1) + more + (kernel - 1) * spread + 1 - sum(pair)
+        for size, kernel, step, spread, pair, more in zip(
+            sample[1:], weight.shape[2:], stride, dilation, padding, extra, strict=True
+        )
+    )
+    target = (weight.shape[1] * groups, *space)
+    if min(target) < 1:
+        raise NetworkError(f"its padding leaves nothing of the result, shape {list(target)}")
+    forward = Conv(weight.contiguous(), None, target, stride, padding, dilation, groups)
+    if forward.output_shape(target) != sample:
+        raise UnsupportedOperator(
+            f"its output padding {list(extra)} is not below the stride {list(stride)}"
+        )
+    operator = ConvTranspose(forward, bias)
+    return Value(build.apply(operator, build.view(x.node, sample)), (1, *target))
+
+
 def average_pool(
     build: GraphBuilder,
     x: Value,
@@ -201,7 +251,7 @@ def average_pool(
     padding: Padding,
     count_padding: bool,
 ) -> Value:
-    """Means of windows of x [1, channels, *space], one or two space dimensions."""
+    """Means of windows of x [1, channels, *space], one to three space dimensions."""
     sample = _sample(x, len(kernel))
     _refuse_negative(padding)
     if any(max(pair) >= size for pair, size in zip(padding, kernel, strict=True)):
@@ -222,8 +272,8 @@ def _spatial(build: GraphBuilder, x: Value, operator: Conv | AveragePool) -> Val
 
 def _sample(x: Value, dimensions: int) -> Shape:
     """[channels, *space] of x [1, channels, *space]."""
-    if dimensions not in (1, 2):
-        raise UnsupportedOperator(f"it has {dimensions} space dimensions; 1 and 2 are supported")
+    if dimensions not in (1, 2, 3):
+        raise UnsupportedOperator(f"it has {dimensions} space dimensions; 1 to 3 are supported")
     if len(x.shape) != dimensions + 2:
         raise NetworkError(f"a {dimensions}-D kernel is applied to shape {list(x.shape)}")
     if x.shape[0] != 1:
@@ -234,16 +284,29 @@ def _sample(x: Value, dimensions: int) -> Shape:
     return x.shape[1:]
 
 
-def pad(build: GraphBuilder, x: Value, padding: Padding) -> Value:
-    """Zeros around x, (begin, end) per dimension."""
-    _refuse_negative(padding)
+def pad(build: GraphBuilder, x: Value, padding: Padding, fill: float = 0.0) -> Value:
+    """The number `fill` around x, (begin, end) per dimension; negative sizes crop."""
+    crop = [(min(begin, 0), min(end, 0)) for begin, end in padding]
+    if any(begin or end for begin, end in crop):
+        inside = tuple(
+            slice(-begin, size + end) for size, (begin, end) in zip(x.shape, crop, strict=True)
+        )
+        x = select(build, x, numbers(x)[inside])
+        padding = tuple((max(begin, 0), max(end, 0)) for begin, end in padding)
     shape = tuple(size + begin + end for size, (begin, end) in zip(x.shape, padding, strict=True))
     if shape == x.shape:
         return x
     start = 1 if x.shape[0] == 1 and padding[0] == (0, 0) else 0
     inner = x.shape[start:]
     node = build.apply(Pad(inner, padding[start:]), build.view(x.node, inner))
-    return Value(node, shape)
+    y = Value(node, shape)
+    if fill == 0.0:
+        return y
+    border = torch.full(shape, fill, dtype=torch.float64)
+    border[
+        tuple(slice(begin, begin + size) for size, (begin, _) in zip(x.shape, padding, strict=True))
+    ] = 0.0
+    return scale(build, y, shift=border)
 
 
 def _refuse_negative(padding: Padding) -> None:

@@ -15,6 +15,9 @@ from lipverify.numerics import MISMATCH_RELATIVE
 AGREEMENT_SCALES = (0.1, 0.5, 1.0, 2.0)
 """Standard deviations of the normal points that graph and original are compared at."""
 
+AGREEMENT_TRIES = 200
+"""How often other points are drawn if the network has no finite value at any."""
+
 
 @dataclass(frozen=True, eq=False)
 class Network:
@@ -53,23 +56,20 @@ class Network:
 
 def check_agreement(network: Network) -> None:
     """Compare graph and original at random points; `NetworkMismatch` if they disagree."""
-    generator = torch.Generator().manual_seed(0)
-    size = (len(AGREEMENT_SCALES), network.graph.input_size)
-    scales = torch.tensor(AGREEMENT_SCALES, dtype=torch.float64)[:, None]
-    normal = scales * torch.randn(size, generator=generator, dtype=torch.float64)
-    uniform = torch.rand(size, generator=generator, dtype=torch.float64)
-    # Rounded first, so that both see the same points.
-    x = torch.cat([normal, uniform]).to(network.dtype).to(torch.float64)
+    x = _agreement_points(network)
     ours, theirs = output(network.graph, x), network.original(x)
     if ours.shape != theirs.shape:
         raise NetworkMismatch(
             f"{network.source}: our graph has {ours.shape[1]} outputs, the original has "
             f"{theirs.shape[1]}"
         )
-    if not bool(torch.isfinite(ours).all() and torch.isfinite(theirs).all()):
+    # Outside the domain of Log and the like both are NaN or infinite.
+    usable = torch.isfinite(ours) & torch.isfinite(theirs)
+    if not bool(usable.any()) or not bool((torch.isfinite(ours) == torch.isfinite(theirs)).all()):
         raise NetworkMismatch(
             f"{network.source}: outputs at random points of size about 1 are NaN or infinite"
         )
+    ours, theirs = ours[usable], theirs[usable]
     deviation = float((ours - theirs).abs().max())
     reach = max(1.0, float(theirs.abs().max()))
     if not deviation <= MISMATCH_RELATIVE * reach:
@@ -81,6 +81,26 @@ def check_agreement(network: Network) -> None:
         )
 
 
+def _agreement_points(network: Network) -> Tensor:
+    """Random points [p, n] in the original's dtype, so that both see the same ones.
+
+    Where Log and the like leave hardly any point with a value, ones that have it are looked for.
+    """
+    generator = torch.Generator().manual_seed(0)
+    size = (len(AGREEMENT_SCALES), network.graph.input_size)
+    scales = torch.tensor(AGREEMENT_SCALES, dtype=torch.float64)[:, None]
+    first: Tensor | None = None
+    for _ in range(AGREEMENT_TRIES):
+        normal = scales * torch.randn(size, generator=generator, dtype=torch.float64)
+        uniform = torch.rand(size, generator=generator, dtype=torch.float64)
+        x = torch.cat([normal, uniform]).to(network.dtype).to(torch.float64)
+        if bool(torch.isfinite(output(network.graph, x)).any()):
+            return x
+        first = x if first is None else first
+    assert first is not None
+    return first
+
+
 def graph_digest(graph: ForwardGraph) -> str:
     """SHA-256 over the nodes, their operators and all their weights."""
     digest = hashlib.sha256()
@@ -89,13 +109,21 @@ def graph_digest(graph: ForwardGraph) -> str:
         operator = node.operator
         if operator is None:
             continue
-        digest.update(type(operator).__name__.encode())
-        assert is_dataclass(operator)
-        for entry in fields(operator):
-            value = getattr(operator, entry.name)
-            if isinstance(value, Tensor):
-                digest.update(repr((entry.name, tuple(value.shape), str(value.dtype))).encode())
-                digest.update(value.detach().contiguous().numpy().tobytes())
-            else:
-                digest.update(repr((entry.name, value)).encode())
+        _digest_fields(digest, operator)
     return digest.hexdigest()
+
+
+def _digest_fields(digest: "hashlib._Hash", value: object) -> None:
+    """An operator, with all tensors; also those of operators that it is made of."""
+    digest.update(type(value).__name__.encode())
+    assert is_dataclass(value)
+    for entry in fields(value):
+        part = getattr(value, entry.name)
+        if isinstance(part, Tensor):
+            digest.update(repr((entry.name, tuple(part.shape), str(part.dtype))).encode())
+            digest.update(part.detach().contiguous().numpy().tobytes())
+        elif is_dataclass(part):
+            digest.update(entry.name.encode())
+            _digest_fields(digest, part)
+        else:
+            digest.update(repr((entry.name, part)).encode())

@@ -8,14 +8,17 @@ from collections.abc import Callable
 from torch import Tensor
 
 from lipverify.errors import UnsupportedOperator
-from lipverify.network import layers
+from lipverify.network import contraction, layers, scalars
 from lipverify.network.builder import GraphBuilder, Value
 from lipverify.network.onnx_file import float_types, type_name
+from lipverify.network.onnx_layout import LAYOUT_CONVERTERS
 from lipverify.network.onnx_node import OnnxNode
+from lipverify.network.onnx_scalars import SCALAR_CONVERTERS
 from lipverify.network.onnx_windows import WINDOW_CONVERTERS
-from lipverify.operators import Activation, LeakyReLU, ReLU, Sigmoid, Tanh
+from lipverify.operators import Pow
 
-Converter = Callable[[GraphBuilder, OnnxNode], Value]
+Converter = Callable[[GraphBuilder, OnnxNode], Value | tuple[Value, ...]]
+"""One value, or one for each output of the node."""
 
 
 def _gemm(build: GraphBuilder, node: OnnxNode) -> Value:
@@ -44,10 +47,11 @@ def _product_is_exact(weight: Tensor, factor: float) -> bool:
 
 
 def _matmul(build: GraphBuilder, node: OnnxNode) -> Value:
-    if node.is_constant(0):
-        return layers.left_product(build, node.weight(0, "matrix"), node.value(1))
-    if node.is_constant(1):
-        return layers.right_product(build, node.value(0), node.weight(1, "matrix"))
+    for place in (0, 1):
+        if node.is_constant(1 - place):
+            weight = node.weight(1 - place, "matrix")
+            x = node.value(place)
+            return contraction.matrix_product(build, x, weight, x_first=place == 0)
     raise UnsupportedOperator("both matrices depend on the input; one must be a constant")
 
 
@@ -73,29 +77,20 @@ def _mul(build: GraphBuilder, node: OnnxNode) -> Value:
         return layers.scale(build, node.value(1), node.weight(0, "constant"))
     if node.is_constant(1):
         return layers.scale(build, node.value(0), node.weight(1, "constant"))
-    raise UnsupportedOperator("both factors depend on the input; one must be a constant")
+    return scalars.product(build, node.value(0), node.value(1))
 
 
 def _div(build: GraphBuilder, node: OnnxNode) -> Value:
+    if node.is_constant(0):
+        inverse = layers.activation(build, node.value(1), Pow(-1.0))
+        return layers.scale(build, inverse, node.weight(0, "dividend"))
     if not node.is_constant(1):
-        raise UnsupportedOperator("the divisor depends on the input; it must be a constant")
+        return scalars.quotient(build, node.value(0), node.value(1))
     return layers.divide(build, node.value(0), node.weight(1, "divisor"))
 
 
 def _neg(build: GraphBuilder, node: OnnxNode) -> Value:
     return layers.negate(build, node.value(0))
-
-
-def _activation(operator: Activation) -> Converter:
-    def convert(build: GraphBuilder, node: OnnxNode) -> Value:
-        return layers.activation(build, node.value(0), operator)
-
-    return convert
-
-
-def _leaky_relu(build: GraphBuilder, node: OnnxNode) -> Value:
-    slope = float(node.attributes.get("alpha", LeakyReLU.slope))
-    return layers.activation(build, node.value(0), LeakyReLU(slope))
 
 
 def _reshape(build: GraphBuilder, node: OnnxNode) -> Value:
@@ -149,24 +144,24 @@ CONVERTERS: dict[str, Converter] = {
     "Flatten": _reshape,
     "Gemm": _gemm,
     "Identity": _identity,
-    "LeakyRelu": _leaky_relu,
     "MatMul": _matmul,
     "Mul": _mul,
     "Neg": _neg,
-    "Relu": _activation(ReLU()),
     "Reshape": _reshape,
-    "Sigmoid": _activation(Sigmoid()),
     "Squeeze": _reshape,
     "Sub": _sub,
-    "Tanh": _activation(Tanh()),
     "Transpose": _transpose,
     "Unsqueeze": _reshape,
+    **LAYOUT_CONVERTERS,
+    **SCALAR_CONVERTERS,
     **WINDOW_CONVERTERS,
 }
 """The operators that can be read, by their ONNX names."""
 
 NOTES = {
     "Cast": "taken as the identity: claims are about real arithmetic",
+    "Clip": "written with ReLUs",
     "Dropout": "the identity at inference",
+    "HardSigmoid": "written with ReLUs",
 }
 """What to tell users about how an operator is read."""

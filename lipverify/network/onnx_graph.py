@@ -177,20 +177,26 @@ class _Walk:
         converter = CONVERTERS.get(operator)
         if converter is None:
             raise UnsupportedOperator("this operator is not supported")
-        extra = self.used.intersection(node.output[1:])
-        if extra:
-            raise UnsupportedOperator(f"its further outputs are used: {sorted(extra)}")
         known = tuple(None if isinstance(operand, Unknown) else operand for operand in operands)
         helper = import_onnx().helper
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         self.build.begin(name)
-        result = converter(
-            self.build, OnnxNode(operator, tuple(node.input), known, attributes, shape)
+        names, outputs = tuple(node.input), len(node.output)
+        found = converter(
+            self.build,
+            OnnxNode(operator, names, known, attributes, shape, outputs, self.file.opset),
         )
-        if shape is not None and result.shape != shape:
-            raise NetworkMismatch(f"read as shape {list(result.shape)}, ONNX says {list(shape)}")
-        self._define(node, result)
-        return result.shape
+        results = found if isinstance(found, tuple) else (found,)
+        extra = self.used.intersection(node.output[len(results) :])
+        if extra:
+            raise UnsupportedOperator(f"its further outputs are used: {sorted(extra)}")
+        if shape is not None and results[0].shape != shape:
+            raise NetworkMismatch(
+                f"read as shape {list(results[0].shape)}, ONNX says {list(shape)}"
+            )
+        self._define(node, results[0])
+        self.tensors.update(zip(node.output[1:], results[1:], strict=False))
+        return results[0].shape
 
     def _infer(self, node: "onnx.NodeProto", operands: tuple[Operand, ...]) -> Shape | None:
         """ONNX's own shape inference for this node; None where it cannot tell."""

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lipverify.errors import UnsupportedOperator
 from lipverify.network.builder import Value
-from lipverify.network.onnx_fold import Array, require_finite
+from lipverify.network.onnx_file import import_onnx
+from lipverify.network.onnx_fold import Array, fold, require_finite
 from lipverify.operators import Shape
 
 
@@ -19,7 +20,8 @@ class OnnxNode:
     """`operands` are values that depend on the input, constants, or None where left out.
 
     `names` are the operands' names in the file. `shape` is what ONNX's own shape inference says
-    of the first output, at a batch of 1; None where it cannot tell.
+    of the first output, at a batch of 1; None where it cannot tell. `outputs` counts them, and
+    `opset` is the version of the operators.
     """
 
     operator: str
@@ -27,6 +29,8 @@ class OnnxNode:
     operands: tuple[Value | Array | None, ...]
     attributes: Mapping[str, Any]
     shape: Shape | None
+    outputs: int = 1
+    opset: int = 0
 
     def is_constant(self, index: int) -> bool:
         return isinstance(self._operand(index), np.ndarray)
@@ -59,6 +63,21 @@ class OnnxNode:
         if self.shape is None:
             raise UnsupportedOperator("the shape of its result cannot be told before it is run")
         return self.shape
+
+    def evaluated(self, first: Array) -> list[Array]:
+        """All outputs with `first` in place of operand 0; all others must be constants."""
+        names = list(self.names)
+        operands = {names[0]: first}
+        for index, name in enumerate(names[1:], start=1):
+            if name:
+                if not self.is_constant(index):
+                    raise UnsupportedOperator(f"its operand {index} must be a constant")
+                operand = self._operand(index)
+                assert isinstance(operand, np.ndarray)
+                operands[name] = operand
+        outputs = [f"output/{index}" for index in range(self.outputs)]
+        proto = import_onnx().helper.make_node(self.operator, names, outputs, **self.attributes)
+        return list(fold(proto, operands, self.opset))
 
     def _operand(self, index: int) -> Value | Array | None:
         return self.operands[index] if index < len(self.operands) else None

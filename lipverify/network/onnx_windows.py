@@ -1,4 +1,4 @@
-"""ONNX operators with windows and padding: Conv, AveragePool, GlobalAveragePool, Pad."""
+"""ONNX operators with windows and padding: Conv, ConvTranspose, pooling, Pad."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,6 +6,7 @@ from lipverify.errors import NetworkError, UnsupportedOperator
 from lipverify.network import layers
 from lipverify.network.builder import GraphBuilder, Value
 from lipverify.network.layers import Padding
+from lipverify.network.onnx_layout import moved
 from lipverify.network.onnx_node import OnnxNode
 
 
@@ -25,6 +26,43 @@ def _conv(build: GraphBuilder, node: OnnxNode) -> Value:
         dilation,
         int(node.attributes.get("group", 1)),
     )
+
+
+def _conv_transpose(build: GraphBuilder, node: OnnxNode) -> Value:
+    x = node.value(0)
+    weight = node.weight(1, "weight")
+    kernel = tuple(weight.shape[2:])
+    stride = _per_dimension(node, "strides", len(kernel))
+    dilation = _per_dimension(node, "dilations", len(kernel))
+    extra = tuple(node.attributes.get("output_padding", (0,) * len(kernel)))
+    padding = _transposed_padding(node, x.shape[2:], kernel, stride, dilation, extra)
+    bias = node.optional_weight(2, "bias")
+    groups = int(node.attributes.get("group", 1))
+    return layers.conv_transpose(build, x, weight, bias, stride, padding, dilation, groups, extra)
+
+
+def _transposed_padding(
+    node: OnnxNode,
+    space: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    extra: Sequence[int],
+) -> Padding:
+    """(begin, end) per space dimension, from `pads`, `auto_pad` or `output_shape`."""
+    mode = node.text("auto_pad", "NOTSET")
+    wanted = node.attributes.get("output_shape")
+    if wanted is None and mode in ("NOTSET", "VALID"):
+        return _window_padding(node, space, kernel, stride, dilation)
+    sizes = wanted or [size * step for size, step in zip(space, stride, strict=True)]
+    padding: list[tuple[int, int]] = []
+    for size, target, width, step, spread, more in zip(
+        space, sizes[-len(kernel) :], kernel, stride, dilation, extra, strict=True
+    ):
+        total = step * (size - 1) + more + (width - 1) * spread + 1 - target
+        less = total // 2
+        padding.append((less, total - less) if mode == "SAME_UPPER" else (total - less, less))
+    return tuple(padding)
 
 
 def _average_pool(build: GraphBuilder, node: OnnxNode) -> Value:
@@ -86,14 +124,15 @@ def _window_padding(
 
 
 def _pad(build: GraphBuilder, node: OnnxNode) -> Value:
-    """Constant zeros; sizes are attributes before opset 11 and operands since."""
+    """A constant around, or entries again; sizes are attributes before opset 11."""
     x = node.value(0)
     mode = node.text("mode", "constant")
     if mode != "constant":
-        raise UnsupportedOperator(f"mode={mode} is not supported, only constant zeros")
+        return moved(build, node)
     fill = node.optional_weight(2, "constant value")
-    if bool(node.attributes.get("value", 0.0)) or (fill is not None and bool(fill.any())):
-        raise UnsupportedOperator("it pads with another number than zero")
+    number = (
+        float(node.attributes.get("value", 0.0)) if fill is None else float(fill.reshape(-1)[0])
+    )
     sizes = node.integers(1, "pads") or list(node.attributes.get("pads", ()))
     rank = len(x.shape)
     axes = node.integers(3, "axes") or list(range(rank))
@@ -102,12 +141,13 @@ def _pad(build: GraphBuilder, node: OnnxNode) -> Value:
     padding = [(0, 0)] * rank
     for position, axis in enumerate(axes):
         padding[axis] = (sizes[position], sizes[position + len(axes)])
-    return layers.pad(build, x, tuple(padding))
+    return layers.pad(build, x, tuple(padding), number)
 
 
 WINDOW_CONVERTERS: dict[str, Callable[[GraphBuilder, OnnxNode], Value]] = {
     "AveragePool": _average_pool,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "GlobalAveragePool": _global_average_pool,
     "Pad": _pad,
 }

@@ -8,11 +8,12 @@ from dataclasses import replace
 import torch
 
 from lipverify.errors import UnsupportedOperator
-from lipverify.network import layers
+from lipverify.network import contraction, layers
 from lipverify.network.builder import GraphBuilder, Value
+from lipverify.network.torch_layout import LAYOUT_CONVERTERS
 from lipverify.network.torch_node import Converter, TorchNode
+from lipverify.network.torch_scalars import SCALAR_CONVERTERS
 from lipverify.network.torch_windows import WINDOW_CONVERTERS
-from lipverify.operators import Activation, LeakyReLU, ReLU, Sigmoid, Tanh
 
 
 def _linear(build: GraphBuilder, node: TorchNode) -> Value:
@@ -31,10 +32,10 @@ def _addmm(build: GraphBuilder, node: TorchNode) -> Value:
 
 def _product(right: str) -> Converter:
     def convert(build: GraphBuilder, node: TorchNode) -> Value:
-        if not node.is_value("self"):
-            return layers.left_product(build, node.weight("self"), node.value(right))
-        if not node.is_value(right):
-            return layers.right_product(build, node.value("self"), node.weight(right))
+        for mine, other in (("self", right), (right, "self")):
+            if not node.is_value(other):
+                x, weight = node.value(mine), node.weight(other)
+                return contraction.matrix_product(build, x, weight, x_first=mine == "self")
         raise UnsupportedOperator("both matrices depend on the input; one must be a constant")
 
     return convert
@@ -70,36 +71,8 @@ def _rsub(build: GraphBuilder, node: TorchNode) -> Value:
     return _sub(build, replace(node, arguments=flipped))
 
 
-def _mul(build: GraphBuilder, node: TorchNode) -> Value:
-    if not node.is_value("other"):
-        return layers.scale(build, node.value(), node.weight("other"))
-    if not node.is_value("self"):
-        return layers.scale(build, node.value("other"), node.weight("self"))
-    raise UnsupportedOperator("both factors depend on the input; one must be a constant")
-
-
-def _div(build: GraphBuilder, node: TorchNode) -> Value:
-    if node.arguments.get("rounding_mode") is not None:
-        raise UnsupportedOperator("it rounds the quotient")
-    if node.is_value("other"):
-        raise UnsupportedOperator("the divisor depends on the input; it must be a constant")
-    return layers.divide(build, node.value(), node.weight("other"))
-
-
 def _neg(build: GraphBuilder, node: TorchNode) -> Value:
     return layers.negate(build, node.value())
-
-
-def _activation(operator: Activation) -> Converter:
-    def convert(build: GraphBuilder, node: TorchNode) -> Value:
-        return layers.activation(build, node.value(), operator)
-
-    return convert
-
-
-def _leaky_relu(build: GraphBuilder, node: TorchNode) -> Value:
-    slope = float(node.arguments["negative_slope"])
-    return layers.activation(build, node.value(), LeakyReLU(slope))
 
 
 def _reshape(build: GraphBuilder, node: TorchNode) -> Value:
@@ -168,31 +141,26 @@ CONVERTERS: dict[str, Converter] = {
     "aten.clone": _reshape,
     "aten.contiguous": _reshape,
     "aten.detach": _reshape,
-    "aten.div": _div,
     "aten.dropout": _dropout,
-    "aten.expand": _reshape,
     "aten.feature_dropout": _dropout,
     "aten.flatten": _reshape,
-    "aten.leaky_relu": _leaky_relu,
     "aten.linear": _linear,
     "aten.matmul": _product("other"),
     "aten.mm": _product("mat2"),
-    "aten.mul": _mul,
     "aten.neg": _neg,
     "aten.permute": _permute,
-    "aten.relu": _activation(ReLU()),
     "aten.reshape": _reshape,
     "aten.rsub": _rsub,
-    "aten.sigmoid": _activation(Sigmoid()),
     "aten.squeeze": _reshape,
     "aten.sub": _sub,
     "aten.t": _transpose,
-    "aten.tanh": _activation(Tanh()),
     "aten.to": _cast,
     "aten.transpose": _transpose,
     "aten.unflatten": _reshape,
     "aten.unsqueeze": _reshape,
     "aten.view": _reshape,
+    **LAYOUT_CONVERTERS,
+    **SCALAR_CONVERTERS,
     **WINDOW_CONVERTERS,
 }
 """The calls that can be read, by their names in torch's exported graphs."""

@@ -8,10 +8,12 @@ import copy
 import operator
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 from lipverify.errors import NetworkError, UnsupportedOperator
 from lipverify.graph import ForwardGraph
@@ -164,8 +166,9 @@ class _Walk:
                     if isinstance(argument, Tensor) and argument.is_floating_point()
                 )
                 self.build.begin(name)
+                call = partial(_call_on, node, args, kwargs)
                 self.results[node.name] = self._convert(
-                    kind, TorchNode(arguments, shape, first.dtype)
+                    kind, TorchNode(arguments, shape, first.dtype, call)
                 )
         except UnsupportedOperator as error:
             reason = str(error)
@@ -175,16 +178,20 @@ class _Walk:
             self.results[node.name] = self.build.placeholder(shape)
         return NodeInfo(name, kind, shape, parameters, not reason, reason)
 
-    def _convert(self, kind: str, node: TorchNode) -> Value:
-        if kind == "getitem":  # the first of several results is the only one that is read
-            if node.arguments["b"] != 0:
+    def _convert(self, kind: str, node: TorchNode) -> Value | tuple[Value, ...]:
+        if kind == "getitem":
+            results, index = node.arguments["a"], node.arguments["b"]
+            if isinstance(results, tuple):
+                return results[index]
+            if index != 0:  # of calls that are read as having one result
                 raise UnsupportedOperator("a further result is used")
             return node.value("a")
         converter = CONVERTERS.get(kind)
         if converter is None:
             raise UnsupportedOperator("this operator is not supported")
         result = converter(self.build, node)
-        assert result.shape == node.shape, f"{kind}: read {result.shape}, torch says {node.shape}"
+        first = result[0] if isinstance(result, tuple) else result
+        assert first.shape == node.shape, f"{kind}: read {first.shape}, torch says {node.shape}"
         return result
 
     def _look_up(self, arguments: Any) -> Any:
@@ -201,6 +208,15 @@ def _fold(node: "FxNode", args: Any, kwargs: Any) -> Any:
         raise UnsupportedOperator("it is random")
     with torch.no_grad():
         return target(*args, **kwargs)
+
+
+def _call_on(node: "FxNode", args: Any, kwargs: Any, x: Tensor) -> Any:
+    """The call with x instead of its one operand that depends on the input."""
+    values = [argument for argument in tree_leaves((args, kwargs)) if isinstance(argument, Value)]
+    if len(values) != 1:
+        raise UnsupportedOperator("only one of its operands may depend on the input")
+    swapped = tree_map(lambda argument: x if argument is values[0] else argument, (args, kwargs))
+    return _fold(node, *swapped)
 
 
 def _bind(node: "FxNode", args: Any, kwargs: Any) -> dict[str, Any]:

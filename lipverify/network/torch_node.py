@@ -17,12 +17,18 @@ class TorchNode:
     """One aten call: its arguments by their names in the schema, with defaults filled in.
 
     Arguments that depend on the input are `Value`s, others what torch passes. `shape` and `dtype`
-    are those of the (first) result, at a batch of 1.
+    are those of the (first) result, at a batch of 1. `call` runs it on another first operand.
     """
 
     arguments: Mapping[str, Any]
     shape: Shape
     dtype: torch.dtype
+    call: Callable[[Tensor], Any] | None = None
+
+    def evaluated(self, x: Tensor) -> Any:
+        """What torch's own call makes of `x` in the place of its one operand."""
+        assert self.call is not None
+        return self.call(x)
 
     def value(self, name: str = "self") -> Value:
         """An argument that depends on the input."""
@@ -55,4 +61,5 @@ class TorchNode:
         return tuple(listed) if len(listed) == dimensions else tuple(listed) * dimensions
 
 
-Converter = Callable[[GraphBuilder, TorchNode], Value]
+Converter = Callable[[GraphBuilder, TorchNode], Value | tuple[Value, ...]]
+"""One value, or one for each result of the call."""

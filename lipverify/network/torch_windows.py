@@ -1,9 +1,9 @@
-"""torch operators with windows and padding: convolutions, average pooling, zero padding."""
+"""torch operators with windows and padding: convolutions, average pooling, padding."""
 
 from collections.abc import Sequence
 
 from lipverify.errors import UnsupportedOperator
-from lipverify.network import layers
+from lipverify.network import layers, layout
 from lipverify.network.builder import GraphBuilder, Value
 from lipverify.network.layers import Padding
 from lipverify.network.torch_node import Converter, TorchNode
@@ -30,11 +30,29 @@ def _conv(dimensions: int) -> Converter:
     return convert
 
 
-def _convolution(build: GraphBuilder, node: TorchNode) -> Value:
+def _convolution(build: GraphBuilder, node: TorchNode) -> Value | tuple[Value, ...]:
     """The call that torch 2.4 breaks all convolutions up into."""
-    if node.arguments["transposed"]:
-        raise UnsupportedOperator("it is transposed")
-    return _conv(node.weight("weight").dim() - 2)(build, node)
+    dimensions = node.weight("weight").dim() - 2
+    kind = _conv_transpose if node.arguments["transposed"] else _conv
+    return kind(dimensions)(build, node)
+
+
+def _conv_transpose(dimensions: int) -> Converter:
+    def convert(build: GraphBuilder, node: TorchNode) -> Value:
+        y = layers.conv_transpose(
+            build,
+            _with_batch(node.value("input"), dimensions),
+            node.weight("weight"),
+            node.optional_weight("bias"),
+            node.sizes("stride", dimensions),
+            tuple((size, size) for size in node.sizes("padding", dimensions)),
+            node.sizes("dilation", dimensions),
+            int(node.arguments["groups"]),
+            node.sizes("output_padding", dimensions),
+        )
+        return layers.reshape(y, node.shape)
+
+    return convert
 
 
 def _padding(
@@ -74,23 +92,27 @@ def _with_batch(x: Value, dimensions: int) -> Value:
     return Value(x.node, (1, *x.shape)) if len(x.shape) == dimensions + 1 else x
 
 
-def _constant_pad(build: GraphBuilder, node: TorchNode) -> Value:
+def _pad(build: GraphBuilder, node: TorchNode) -> Value:
     """Sizes are listed from the last dimension backwards."""
-    mode = node.arguments.get("mode", "constant")
-    if mode != "constant" or node.arguments["value"] not in (0, None):
-        raise UnsupportedOperator("it pads with something else than zeros")
     x, sizes = node.value(), node.arguments["pad"]
+    if node.arguments.get("mode", "constant") != "constant":
+        return layout.select(build, x, node.evaluated(layout.numbers(x)))
     pairs = [(sizes[i], sizes[i + 1]) for i in range(0, len(sizes), 2)]
     pairs += [(0, 0)] * (len(x.shape) - len(pairs))
-    return layers.pad(build, x, tuple(reversed(pairs)))
+    return layers.pad(build, x, tuple(reversed(pairs)), float(node.arguments["value"] or 0.0))
 
 
 WINDOW_CONVERTERS: dict[str, Converter] = {
     "aten.avg_pool1d": _average_pool(1),
     "aten.avg_pool2d": _average_pool(2),
-    "aten.constant_pad_nd": _constant_pad,
+    "aten.avg_pool3d": _average_pool(3),
+    "aten.constant_pad_nd": _pad,
     "aten.conv1d": _conv(1),
     "aten.conv2d": _conv(2),
+    "aten.conv3d": _conv(3),
+    "aten.conv_transpose1d": _conv_transpose(1),
+    "aten.conv_transpose2d": _conv_transpose(2),
+    "aten.conv_transpose3d": _conv_transpose(3),
     "aten.convolution": _convolution,
-    "aten.pad": _constant_pad,
+    "aten.pad": _pad,
 }

@@ -1,4 +1,4 @@
-"""Average pooling in one and two dimensions."""
+"""Average pooling in one, two and three dimensions."""
 
 from dataclasses import dataclass
 from functools import cached_property

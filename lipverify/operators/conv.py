@@ -1,5 +1,6 @@
-"""Convolutions in one and two dimensions."""
+"""Convolutions in one, two and three dimensions."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -8,6 +9,19 @@ from torch import Tensor
 from torch.nn import functional, grad
 
 from lipverify.operators.base import AffineOperator, Shape
+
+CONVOLVE: dict[int, Callable[..., Tensor]] = {
+    1: functional.conv1d,
+    2: functional.conv2d,
+    3: functional.conv3d,
+}
+"""By the number of space dimensions."""
+
+PULL: dict[int, Callable[..., Tensor]] = {
+    1: grad.conv1d_input,
+    2: grad.conv2d_input,
+    3: grad.conv3d_input,
+}
 
 
 @final
@@ -55,8 +69,7 @@ class Conv(AffineOperator):
 
     def linear(self, x: Tensor, operand: int = 0) -> Tensor:
         flat = [size for pair in reversed(self.padding) for size in pair]
-        convolve = functional.conv1d if len(self.stride) == 1 else functional.conv2d
-        return convolve(
+        return CONVOLVE[len(self.stride)](
             functional.pad(x, flat) if any(flat) else x,
             self.weight.to(x),
             stride=self.stride,
@@ -65,8 +78,7 @@ class Conv(AffineOperator):
         )
 
     def transpose(self, g: Tensor, operand: int = 0) -> Tensor:
-        pull = grad.conv1d_input if len(self.stride) == 1 else grad.conv2d_input
-        padded = pull(
+        padded = PULL[len(self.stride)](
             (g.shape[0], *self.padded_shape),
             self.weight.to(g),
             g,

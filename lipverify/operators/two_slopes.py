@@ -1,4 +1,4 @@
-"""Relaxation and gate of x -> negative x for x <= 0, positive x for x >= 0 (ReLU, LeakyReLU)."""
+"""Relaxation and gate of x -> negative x for x <= 0, positive x for x >= 0 (ReLU, Abs, ...)."""
 
 from collections.abc import Callable
 

@@ -326,8 +326,26 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], type[NetworkError], str]] = {
         UnsupportedOperator,
         "both factors depend on the input",
     ),
-    "quotient": (lambda: Calls(lambda m, x: 1 / x), UnsupportedOperator, "at node 'reciprocal'"),
-    "divisor": (lambda: Calls(lambda m, x: m.b / x), UnsupportedOperator, "the divisor depends"),
+    "quotient": (
+        lambda: Calls(lambda m, x: m.linear(x) / x),
+        UnsupportedOperator,
+        "dividend and divisor depend on the input",
+    ),
+    "matrices": (
+        lambda: Calls(lambda m, x: x @ m.linear(x).T),
+        UnsupportedOperator,
+        "both matrices depend on the input",
+    ),
+    "soft-threshold": (
+        lambda: Calls(lambda m, x: functional.softplus(x, threshold=1.0)),
+        UnsupportedOperator,
+        "its threshold is below 20",
+    ),
+    "second-list": (
+        lambda: Calls(lambda m, x: torch.gather(x, 1, x.argsort(1))),
+        UnsupportedOperator,
+        "aten.gather",
+    ),
     "random": (
         lambda: Calls(lambda m, x: x + torch.randn(4)),
         UnsupportedOperator,
@@ -347,16 +365,6 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], type[NetworkError], str]] = {
         lambda: nn.BatchNorm1d(4, track_running_stats=False),
         NetworkError,
         "",
-    ),
-    "broadcast-branches": (
-        lambda: Calls(lambda m, x: x + m.linear(x)[:, :1]),
-        UnsupportedOperator,
-        "aten.slice",
-    ),
-    "expand": (
-        lambda: Calls(lambda m, x: x.unsqueeze(1).expand(-1, 3, -1) * 1.0),
-        UnsupportedOperator,
-        "it repeats or drops entries: shape [1, 1, 4] becomes [1, 3, 4]",
     ),
     "rounded": (
         lambda: Calls(lambda m, x: torch.div(x, 2.0, rounding_mode="floor")),

@@ -15,18 +15,23 @@ from torch import Tensor
 
 from lipverify.numerics import DTYPE
 from lipverify.operators import (
+    Abs,
     Activation,
     Add,
     AffineOperator,
     AveragePool,
+    Concat,
     Conv,
+    ConvTranspose,
     Dense,
+    Einsum,
     LeakyReLU,
     Pad,
     Pullback,
     ReLU,
     Reshape,
     Scale,
+    Select,
     Shape,
     Sigmoid,
     Tanh,
@@ -57,6 +62,7 @@ ACTIVATION_INSTANCES = [
         ActivationInstance(LeakyReLU(slope), exact.TwoSlopes(slope, 1.0))
         for slope in (0.01, 0.5, 1.0, -0.3, 2.0, 0.0, 0.7)
     ),
+    ActivationInstance(Abs(), exact.TwoSlopes(-1.0, 1.0)),
     ActivationInstance(Tanh(), exact.TanhJudge(), rounded=True),
     ActivationInstance(Sigmoid(), exact.SigmoidJudge(), rounded=True),
 ]
@@ -213,6 +219,56 @@ def _reshaped(source: Shape, target: Shape) -> AffineInstance:
     return _moves("reshape", Reshape(source, target), source, target, places.__getitem__)
 
 
+def _conv_transpose(label: str, conv: Conv, bias: Tensor | None) -> AffineInstance:
+    forward = _conv(label, conv)
+    size = prod(conv.input_shape[1:])
+    constant = None
+    if bias is not None:
+        constant = [value for value in exact.fractions(bias) for _ in range(size)]
+    shape, matrix = forward.output_shape, exact.transposed(forward.matrices[0])
+    return AffineInstance(label, ConvTranspose(conv, bias), (shape,), (matrix,), constant)
+
+
+def _select(label: str, source: Shape, target: Shape, index: list[int]) -> AffineInstance:
+    places = _positions(source)
+    entries = {
+        (place, places[where]): Fraction(1)
+        for place, where in zip(_positions(target), index, strict=True)
+        if where >= 0
+    }
+    operator = Select(source, target, torch.tensor(index))
+    return AffineInstance(label, operator, (source,), (_matrix(target, source, entries),))
+
+
+def _concat(label: str, operator: Concat, shapes: tuple[Shape, ...]) -> AffineInstance:
+    matrices = []
+    for start, shape in zip(operator.starts, shapes, strict=True):
+        entries = {}
+        for place in _positions(shape):
+            moved = list(place)
+            moved[operator.axis] += start
+            entries[(tuple(moved), place)] = Fraction(1)
+        matrices.append(_matrix(operator.target, shape, entries))
+    return AffineInstance(label, operator, shapes, tuple(matrices))
+
+
+def _einsum(label: str, inputs: str, weights: str, outputs: str, sizes: dict[str, int], seed: int):
+    weight = _values(*(sizes[letter] for letter in weights), seed=seed)
+    source = tuple(sizes[letter] for letter in inputs)
+    entries: dict = {}
+    for place in _positions(tuple(sizes.values())):
+        at = dict(zip(sizes, place, strict=True))
+
+        def pick(letters: str, at: dict[str, int] = at) -> Shape:
+            return tuple(at[letter] for letter in letters)
+
+        key = (pick(outputs), pick(inputs))
+        entries[key] = entries.get(key, 0) + Fraction(float(weight[pick(weights)]))
+    operator = Einsum(inputs, weights, outputs, weight, source)
+    target = tuple(sizes[letter] for letter in outputs)
+    return AffineInstance(label, operator, (source,), (_matrix(target, source, entries),))
+
+
 FORWARD_INSTANCES = [
     _dense("dense", _values(3, 5, seed=1), _values(3, seed=2)),
     _dense("dense-rows", _values(2, 3, seed=3), _values(2, seed=4), lead=(3,)),
@@ -243,6 +299,47 @@ FORWARD_INSTANCES = [
         "conv2d-rest",
         Conv(_values(2, 2, 2, 2, seed=13), None, (2, 4, 4), (3, 2), ((0, 0), (1, 0)), (1, 1)),
     ),
+    _conv(
+        "conv3d",
+        Conv(
+            _values(2, 1, 2, 1, 2, seed=20),
+            _values(2, seed=21),
+            (2, 3, 2, 3),
+            (2, 1, 1),
+            ((1, 0), (0, 0), (0, 1)),
+            (1, 1, 2),
+            groups=2,
+        ),
+    ),
+    _conv_transpose(
+        "conv-transpose-1d",
+        Conv(_values(2, 1, 3, seed=22), None, (2, 6), (2,), ((1, 0),), (1,), groups=2),
+        _values(2, seed=23),
+    ),
+    _conv_transpose(
+        "conv-transpose-2d",
+        Conv(_values(2, 3, 2, 2, seed=24), None, (3, 4, 3), (2, 1), ((0, 0), (1, 0)), (1, 2)),
+        None,
+    ),
+    _conv_transpose(
+        "conv-transpose-3d",
+        Conv(
+            _values(1, 2, 1, 2, 2, seed=25), None, (2, 2, 3, 2), (1, 2, 1), ((0, 0),) * 3, (1,) * 3
+        ),
+        _values(2, seed=26),
+    ),
+    _average_pool(
+        "average-pool-3d",
+        AveragePool((1, 2, 3, 2), (2, 2, 1), (1, 1, 1), ((0, 1), (0, 0), (0, 0)), False),
+    ),
+    _select("select", (2, 3), (2, 2), [5, 0, 3, 3]),
+    _select("select-zeros", (3,), (2, 2), [-1, 2, 2, 2]),
+    _select("select-nothing", (2,), (2,), [-1, -1]),
+    _concat("concat", Concat((5, 2), 0, (0, 3), (3, 2)), ((3, 2), (2, 2))),
+    _concat("concat-gap", Concat((2, 5), 1, (3, 0), (2, 1)), ((2, 2), (2, 1))),
+    _einsum("einsum-stack", "bij", "bjk", "bik", {"b": 2, "i": 2, "j": 3, "k": 2}, 27),
+    _einsum("einsum-outer", "ab", "bcd", "dca", {"a": 2, "b": 3, "c": 2, "d": 2}, 28),
+    _einsum("einsum-sum", "ab", "ab", "a", {"a": 3, "b": 4}, 29),
     _average_pool(
         "average-pool-1d", AveragePool((2, 7), (3,), (2,), ((1, 1),), count_padding=True)
     ),
