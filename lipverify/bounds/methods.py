@@ -34,8 +34,10 @@ from lipverify.operators import Activation, ReLU
 from lipverify.operators.gate import relax_chords, relax_constant
 from lipverify.region import AbstractRegion
 
-QUADRATIC_GATES = 150
-"""Open gates beyond which the quadratic dual is slow."""
+QUADRATIC_GATES = 500
+"""Open gates beyond which the quadratic dual takes more than ten seconds or so for a row."""
+ALPHA_GAIN = 0.01
+"""Preactivations' relative gain below which their next linear bounds would gain nothing."""
 CONFLICT_NEURONS = 1000
 """Conflicts are looked for among up to so many open neurons: the pairs are tested one by one."""
 
@@ -82,6 +84,22 @@ class Setting:
         return crown(self.forward_problem, self.alpha_engine, start)
 
     @cached_property
+    def alpha_gains(self) -> bool:
+        """Whether alpha-CROWN closed a gate, or made the open ones' preactivations narrower."""
+        crown_width = alpha_width = 0.0
+        for node in self.network.graph.activations:
+            assert isinstance(node.operator, Activation)
+            before = self.crown_preactivations[node.inputs[0]]
+            after = self.alpha_preactivations[node.inputs[0]]
+            slope, tighter = node.operator.gate(before), node.operator.gate(after)
+            was_open = slope.lower < slope.upper
+            if bool((was_open & (tighter.lower == tighter.upper)).any()):
+                return True
+            crown_width += float(before.width[was_open].sum())
+            alpha_width += float(after.width[was_open].sum())
+        return alpha_width < (1 - ALPHA_GAIN) * crown_width
+
+    @cached_property
     def conflicts(self) -> Conflicts:
         """Pairs of neurons that the region keeps apart."""
         return find_conflicts(self.forward_problem, self.alpha_preactivations, CONFLICT_NEURONS)
@@ -115,7 +133,7 @@ class Setting:
         """Whether optimised gates are worth their time beside the quadratic dual.
 
         Measured: with smooth gates they beat it, since it knows no link between slope and
-        preactivation; and where it has many gates, it takes minutes for a row.
+        preactivation; and with many gates it takes long for a row.
         """
         count = 0
         for node in self.network.graph.activations:
@@ -201,6 +219,8 @@ def alpha_linear_stage(
     known: JacobianBounds | None,
     effort: Effort = EVERYTHING,
 ) -> JacobianBounds:
+    if known is not None and known.row_norms is not None and not setting.alpha_gains:
+        return known
     engine, preactivations = setting.alpha_engine, setting.alpha_preactivations
     return _linear(setting, rows, input_norm, known, preactivations, engine)
 

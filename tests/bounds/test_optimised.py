@@ -403,7 +403,7 @@ def test_auto_optimises_gates_only_where_the_quadratic_dual_is_weak() -> None:
     smooth, piecewise = (cases.setting_of(tiny, "offset") for tiny in (LARGER[2], LARGER[0]))
     assert method.late_on(smooth) == (*method.late, STAGE)
     assert method.late_on(piecewise) == method.late
-    wide = networks.dense((4, 120, 80, 2), 0)
+    wide = networks.dense((4, 400, 300, 2), 0)
     many = Setting(originals.network(wide), boxes.centered(4, 2.0), cases.ALPHA)
     assert STAGE in method.late_on(many)
     assert METHODS["linear"].stages == ("linear (alpha-CROWN)", STAGE)

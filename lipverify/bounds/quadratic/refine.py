@@ -129,7 +129,7 @@ def _worth(bound: QuadraticBound, every: OpenGates) -> Array | None:
     theta = np.abs(bound.solution.theta[count : count + len(used.conflicts)])
     excess, _ = _products(bound.dual, bound.solution, every.conflicts)
     worth = np.zeros(every.conflict_count)
-    worth[every.conflict_names] = np.abs(excess) * float(np.median(theta))
+    worth[every.conflict_names] = np.abs(excess) * (float(np.median(theta)) if len(theta) else 1.0)
     _, scale = _products(bound.dual, bound.solution, used.conflicts)
     worth[used.conflict_names] = theta * scale
     return worth
