@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -11,7 +12,8 @@ import torch
 from hypothesis import HealthCheck, settings
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-COUNTING_TEST = "test_count.py"
+FEWEST_CHECKS = 10_000
+"""A whole run that makes fewer randomised checks of rules has failed."""
 
 COMMON = {
     "deadline": None,
@@ -44,9 +46,20 @@ def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The test of the count comes last: it judges what the others have counted."""
-    items.sort(key=lambda item: item.path.name == COUNTING_TEST)
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What one of several processes has counted."""
+    node.config.stash[CHECKS].total += node.workeroutput.get("checks", 0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    total = config.stash[CHECKS].total
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["checks"] = total
+    elif _is_whole(config) and total < FEWEST_CHECKS and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(
@@ -55,6 +68,18 @@ def pytest_terminal_summary(
     total = config.stash[CHECKS].total
     if total:
         terminalreporter.write_line(f"{total} randomised checks of rules")
+    if _is_whole(config) and total < FEWEST_CHECKS:
+        terminalreporter.write_line(f"error: expected {FEWEST_CHECKS} of them or more", red=True)
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Whether all tests but the slow ones were asked for."""
+    options = config.option
+    return (
+        config.args == config.getini("testpaths")
+        and not (options.keyword or options.collectonly)
+        and options.markexpr == "not slow"
+    )
 
 
 @pytest.fixture(scope="session")
