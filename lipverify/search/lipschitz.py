@@ -103,7 +103,11 @@ def _verdict(job: Job, query: NormQuery, found: NormBound, witness: NormWitness)
     elif found.upper <= query.threshold:
         return Verified()
     elif witness.value > query.threshold:
-        return _falsified(job, query, witness)
+        verdict = _falsified(job, query, witness)
+        # Outside of an operator's domain: what the point lacks is no wonder, and why comes first.
+        broken = found.stop is not None and found.stop.reason is Reason.NUMERICS
+        if not (isinstance(verdict, Unknown) and broken):
+            return verdict
     return (found.stop or TOO_LOOSE).verdict
 
 
