@@ -22,6 +22,9 @@ CLOSER = 20
 SHRINK_STEPS = 8
 QUOTIENT_AGREEMENT = 0.05
 """Largest relative deviation of the original's difference quotient from ours."""
+NOISE_SHARE = 0.02
+"""Difference quotients are quoted where float32 changes them by no more than this share."""
+QUOTED_STEPS = torch.tensor([1e-2, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5], dtype=torch.float64)
 LEAST_STEP = 1e-3
 """Below this, relative to the point, outputs in float32 say little about a difference."""
 
@@ -203,7 +206,6 @@ def confirm_norm(
     ahead = _beside(region, x, witness.direction)
     pair = torch.stack([x, ahead])
     exact = pair.float().double()
-    length = float(query.input_norm.of(exact[1] - exact[0]))
     original = network.original(exact)
     ours = output(network.graph, exact)
     noise = FLOAT32_NOISE * (1.0 + float(original.abs().max()))
@@ -211,16 +213,31 @@ def confirm_norm(
     allowed = noise + QUOTIENT_AGREEMENT * float((ours[1] - ours[0]).abs().max())
     if not float(apart.abs().max()) <= allowed:
         return None
-    quotient = 0.0
-    if length > 0:
-        change = query.rows @ (original[1] - original[0])
-        quotient = float(query.output_norm.of(change)) / length
+    quotient = _quotient(network, query, witness)
     return Counterexample(
         (x,),
         (network.original(x.unsqueeze(0))[0],),
         f"the norm of the derivative is at least {witness.value:.6g} at this input "
         f"(claimed <= {query.threshold:g}; difference quotient of the original {quotient:.6g})",
     )
+
+
+def _quotient(network: Network, query: NormQuery, witness: NormWitness) -> float:
+    """The largest difference quotient that the original shows on short steps from the witness.
+
+    Of the witness' piece of the network, that is; steps may leave the region, the witness does not.
+    Those on which float32 would count are left out; 0 if all are.
+    """
+    x, direction = witness.point, witness.direction
+    steps = (1.0 + float(x.abs().max())) * QUOTED_STEPS.repeat_interleave(2).unsqueeze(1)
+    signs = torch.tensor([1.0, -1.0], dtype=x.dtype).repeat(len(QUOTED_STEPS)).unsqueeze(1)
+    points = torch.cat([x.unsqueeze(0), x + signs * steps * direction]).float().double()
+    values = network.original(points)
+    noise = FLOAT32_NOISE * (1.0 + float(values[0].abs().max()))
+    lengths = query.input_norm.of(points[1:] - points[0])
+    changes = query.output_norm.of((values[1:] - values[0]) @ query.rows.T)
+    clear = torch.isfinite(changes) & (lengths > 0) & (noise <= NOISE_SHARE * changes)
+    return float((changes[clear] / lengths[clear]).max()) if bool(clear.any()) else 0.0
 
 
 def _beside(region: AbstractRegion, x: Tensor, direction: Tensor) -> Tensor:
