@@ -223,3 +223,24 @@ def test_the_graph_is_the_module() -> None:
         module = make().to(DTYPE)
         network = read(module, SIZE)
         torch.testing.assert_close(output(network.graph, x), module(x), rtol=0, atol=1e-15)
+
+
+def test_the_worse_side_of_an_open_gate_counts() -> None:
+    """Small networks whose norm is exact: neither branch may be left out."""
+
+    class Weighted(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            a, b = x[:, :1], x[:, 1:]
+            return torch.cat([3 * torch.max(a, b), torch.min(a, b)], 1)
+
+    class Switched(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.where(x > 0, 3 * x, x)
+
+    class Turned(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.where(x < 0, 3 * x, x)
+
+    for module in (Weighted(), Switched(), Turned()):
+        found = setting(read(module, 2), 1.0)
+        assert 3.0 <= check(found) <= 3.0 * ALMOST_ONE
