@@ -26,6 +26,7 @@ from lipverify.operators import (
     Activation,
     Add,
     AffineOperator,
+    Choice,
     Concat,
     Conv,
     Dense,
@@ -39,7 +40,7 @@ Side = tuple[str, int, int]
 Row = list[Fraction]
 """Coefficients of [1; x]."""
 
-EXACT = (Add, Concat, Conv, Dense, Reshape, Select, Transpose)
+EXACT = (Add, Choice, Concat, Conv, Dense, Reshape, Select, Transpose)
 """Operators whose coefficients are stored numbers, so that float columns hold them exactly."""
 LARGEST = 40_000
 """Most coefficients of all nodes together; Fractions are slow."""

@@ -11,7 +11,7 @@ from lipverify.bounds.propagation import gate_slopes
 from lipverify.graph import BackwardGraph
 from lipverify.interval import Interval
 from lipverify.norms import AbstractNorm
-from lipverify.operators import Gate
+from lipverify.operators import Choice, Gate
 from lipverify.operators.gate import product
 
 
@@ -53,9 +53,12 @@ class JacobianBounds:
     row_norms: Tensor | None = None
     adjoints: Mapping[str, Interval] | None = None
     """Interval of the adjoint that each gate multiplies, [r, *shape] by gate name."""
+    joint: float | None = None
+    """A bound of the l2 norm of all rows together, where the method has one."""
 
     def intersect(self, other: "JacobianBounds") -> "JacobianBounds":
         norms = [bounds for bounds in (self.row_norms, other.row_norms) if bounds is not None]
+        joint = [bounds.joint for bounds in (self, other) if bounds.joint is not None]
         adjoints = self.adjoints or other.adjoints
         if self.adjoints and other.adjoints:
             adjoints = {
@@ -65,6 +68,7 @@ class JacobianBounds:
             self.elements.intersect(other.elements),
             torch.stack(norms).amin(0) if norms else None,
             adjoints,
+            min(joint) if joint else None,
         )
 
     def row_norm(self, dual: AbstractNorm) -> Tensor:
@@ -82,6 +86,9 @@ def interval(problem: JacobianProblem) -> JacobianBounds:
     for node in backward:
         if isinstance(node.operator, Gate):
             values[node.name] = product(problem.slopes[node.name], values[node.inputs[1]])
+        elif isinstance(node.operator, Choice) and node.inputs[-1] in problem.slopes:
+            share = problem.slopes[node.inputs[-1]]
+            values[node.name] = node.operator.mixed(share, *(values[i] for i in node.inputs))
         elif node.operator is not None:
             values[node.name] = node.operator.interval(*(values[name] for name in node.inputs))
     elements = values[backward.jacobian].reshape(problem.rows.shape[0], -1)

@@ -22,7 +22,17 @@ from torch import Tensor
 from lipverify.errors import NumericalFailure, UnsupportedOperator
 from lipverify.interval import Interval
 from lipverify.numerics import SMALLEST, gamma, round_down, round_up
-from lipverify.operators import Add, AffineOperator, Conv, Dense, Pad, Reshape, Scale, Transpose
+from lipverify.operators import (
+    Add,
+    AffineOperator,
+    Choice,
+    Conv,
+    Dense,
+    Pad,
+    Reshape,
+    Scale,
+    Transpose,
+)
 
 MANTISSA = 53
 LEAST_EXPONENT = -1000
@@ -67,9 +77,9 @@ class SignedOperator:
                 return Part(above, 0, True), Part(below, 0, False)
             case Scale():
                 return (Part(replace(operator, shift=None), 0, True),)
-            case Add():
+            case Add() | Choice():
                 signs = enumerate(operator.signs)
-                return tuple(Part(operator, operand, sign > 0) for operand, sign in signs)
+                return tuple(Part(operator, operand, sign > 0) for operand, sign in signs if sign)
         if operator.absolute is not operator:
             raise UnsupportedOperator(f"{operator.name}: no walk along a line (line_image.py)")
         return tuple(Part(operator, operand, True) for operand in range(operator.arity))
@@ -179,7 +189,7 @@ def _weights(operator: AffineOperator) -> tuple[Tensor, ...] | None:
             return (operator.weight,)
         case Scale(rounding=0):
             return () if operator.factor is None else (operator.factor,)
-        case Add() | Reshape() | Transpose() | Pad():
+        case Add() | Choice() | Reshape() | Transpose() | Pad():
             return ()
         case _:
             return None

@@ -15,6 +15,7 @@ from lipverify.bounds.conflicts import Conflicts, find_conflicts
 from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem, interval
 from lipverify.bounds.linear import linear
 from lipverify.bounds.mean_split import mean_split
+from lipverify.bounds.norm_product import norm_product
 from lipverify.bounds.optimised import EVERYTHING, Effort, GateBounds, optimised
 from lipverify.bounds.preactivation import (
     ForwardProblem,
@@ -188,6 +189,21 @@ def mean_split_stage(
     return _meet(known, interval(problem).intersect(mean_split(problem)))
 
 
+def norm_product_stage(
+    setting: Setting,
+    rows: Tensor,
+    input_norm: AbstractNorm,
+    known: JacobianBounds | None,
+    effort: Effort = EVERYTHING,
+) -> JacobianBounds:
+    """For the l2 norm of inputs; for others, only where nothing else is known."""
+    if known is not None and input_norm.name != "2":
+        return known
+    problem = setting.problem(rows, setting.crown_preactivations)
+    start = interval(problem) if known is None else known
+    return start.intersect(norm_product(problem, input_norm))
+
+
 def recurjac_stage(
     setting: Setting,
     rows: Tensor,
@@ -255,6 +271,7 @@ def _linear(
 STAGES: Mapping[str, Stage] = {
     "interval": interval_stage,
     "mean-split": mean_split_stage,
+    "norm product": norm_product_stage,
     "recurjac": recurjac_stage,
     "linear (CROWN)": crown_linear_stage,
     "linear (alpha-CROWN)": alpha_linear_stage,
@@ -285,6 +302,9 @@ class Method:
 METHODS: Mapping[str, Method] = {
     "interval": Method(("interval",), "interval arithmetic, forward and backward"),
     "mean-split": Method(("mean-split",), "mean-split enclosure on CROWN preactivation bounds"),
+    "norm-product": Method(
+        ("norm product",), "products of the layers' l2 norms: for layers made to have small ones"
+    ),
     "recurjac": Method(("recurjac",), "RecurJac's relaxation (Zhang et al. 2019)"),
     "linear": Method(
         ("linear (alpha-CROWN)", "linear (optimised gates)"),
@@ -306,7 +326,7 @@ METHODS: Mapping[str, Method] = {
         searches=("inputs",),
     ),
     "auto": Method(
-        ("interval", "mean-split", "linear (CROWN)"),
+        ("interval", "mean-split", "norm product", "linear (CROWN)"),
         "of the above what fits the question, until it is decided (default)",
         searches=("line", "inputs", "milp", "gates"),
         late=("linear (alpha-CROWN)",),

@@ -5,8 +5,12 @@ of size 1 do not move: changes of shape alone make no node, and every layer look
 the shape that suits it. That keeps the batch out of the graph without guessing where it is.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from lipverify.errors import NetworkError
 from lipverify.graph import ForwardGraph, Node
@@ -26,6 +30,23 @@ class Value:
 
     node: str
     shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Switched:
+    """`first` where the entry of z is positive, `second` elsewhere; None for 0.
+
+    No node holds it: it may jump. A comparison z > 0 has 1 and None.
+    """
+
+    z: Value
+    first: "Value | Tensor | None"
+    second: "Value | Tensor | None"
+
+    @property
+    def shape(self) -> Shape:
+        parts = [part for part in (self.first, self.second) if part is not None]
+        return np.broadcast_shapes(self.z.shape, *(tuple(part.shape) for part in parts))
 
 
 def without_batch(shape: Shape) -> Shape:
@@ -68,6 +89,17 @@ class GraphBuilder:
         shape = operator.output_shape(*(self.shape(operand) for operand in operands))
         return self._add(operator.name, operator, operands, shape)
 
+    def known(self, operator: AbstractOperator, *operands: str) -> str | None:
+        """The node that applies the same operator to the same operands, if there is one."""
+        for node in self._nodes.values():
+            if node.inputs == operands and _same(node.operator, operator):
+                return node.name
+        return None
+
+    def shared(self, operator: AbstractOperator, *operands: str) -> str:
+        """`known`, or a new node."""
+        return self.known(operator, *operands) or self.apply(operator, *operands)
+
     def view(self, node: str, shape: Shape) -> str:
         """The node that holds the same entries in this shape; a Reshape where there is none."""
         known = self._nodes[node]
@@ -107,6 +139,18 @@ class GraphBuilder:
         assert prod(self.shape(output.node)) == prod(output.shape)
         alive = [node for node in self._nodes.values() if node.name in used]
         return _renumber(fuse(alive, output.node), output.node)
+
+
+def _same(a: AbstractOperator | None, b: AbstractOperator) -> bool:
+    """Whether two operators are of one kind and have equal fields."""
+    if type(a) is not type(b):
+        return False
+    assert is_dataclass(a) and is_dataclass(b)
+    pairs = ((getattr(a, entry.name), getattr(b, entry.name)) for entry in fields(a))
+    return all(
+        torch.equal(x, y) if isinstance(x, Tensor) and isinstance(y, Tensor) else x is y or x == y
+        for x, y in pairs
+    )
 
 
 def _renumber(nodes: list[Node], output: str) -> ForwardGraph:

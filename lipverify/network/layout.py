@@ -30,7 +30,8 @@ def select(build: GraphBuilder, x: Value, picked: Tensor) -> Value:
     if torch.equal(index, torch.arange(size)):
         return Value(x.node, shape)
     source = build.shape(x.node)
-    return Value(build.apply(Select(source, without_batch(shape), index), x.node), shape)
+    # Modules slice the same parts again and again: each is one node.
+    return Value(build.shared(Select(source, without_batch(shape), index), x.node), shape)
 
 
 def expand(build: GraphBuilder, x: Value, shape: Shape) -> Value:

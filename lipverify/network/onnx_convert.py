@@ -9,16 +9,17 @@ from torch import Tensor
 
 from lipverify.errors import UnsupportedOperator
 from lipverify.network import contraction, layers, scalars
-from lipverify.network.builder import GraphBuilder, Value
+from lipverify.network.builder import GraphBuilder, Switched, Value
 from lipverify.network.onnx_file import float_types, type_name
 from lipverify.network.onnx_layout import LAYOUT_CONVERTERS
 from lipverify.network.onnx_node import OnnxNode
 from lipverify.network.onnx_scalars import SCALAR_CONVERTERS
+from lipverify.network.onnx_selection import SELECTION_CONVERTERS
 from lipverify.network.onnx_windows import WINDOW_CONVERTERS
 from lipverify.operators import Pow
 
-Converter = Callable[[GraphBuilder, OnnxNode], Value | tuple[Value, ...]]
-"""One value, or one for each output of the node."""
+Converter = Callable[[GraphBuilder, OnnxNode], Value | Switched | tuple[Value, ...]]
+"""One value (or what a comparison makes of values), or one for each output of the node."""
 
 
 def _gemm(build: GraphBuilder, node: OnnxNode) -> Value:
@@ -154,6 +155,7 @@ CONVERTERS: dict[str, Converter] = {
     "Unsqueeze": _reshape,
     **LAYOUT_CONVERTERS,
     **SCALAR_CONVERTERS,
+    **SELECTION_CONVERTERS,
     **WINDOW_CONVERTERS,
 }
 """The operators that can be read, by their ONNX names."""

@@ -10,12 +10,14 @@ import numpy as np
 
 from lipverify.errors import NetworkError, NetworkMismatch, UnsupportedOperator
 from lipverify.graph import ForwardGraph
-from lipverify.network.builder import GraphBuilder, Value
+from lipverify.network.builder import GraphBuilder, Switched, Value
 from lipverify.network.node_info import NodeInfo
 from lipverify.network.onnx_convert import CONVERTERS, NOTES
 from lipverify.network.onnx_file import STANDARD_DOMAINS, OnnxFile, import_onnx
 from lipverify.network.onnx_fold import Array, can_fold, fold, to_array
 from lipverify.network.onnx_node import OnnxNode
+from lipverify.network.onnx_selection import SWITCH_CONVERTERS
+from lipverify.network.switch import JUMPS
 from lipverify.operators import Shape
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ class Unknown:
 
 UNKNOWN: Final = Unknown()
 
-Operand = Value | Array | Unknown | None
+Operand = Value | Switched | Array | Unknown | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +105,9 @@ class _Walk:
     def _finish(self) -> ForwardGraph | None:
         name = self.file.outputs[0].name
         output = self.tensors.get(name)
+        if isinstance(output, Switched):
+            self.errors.append(f"the output {name!r}: {JUMPS}")
+            return None
         if not isinstance(output, Value):
             self.errors.append(f"the output {name!r} does not depend on the input")
             return None
@@ -153,7 +158,7 @@ class _Walk:
             return False
         if node.op_type in SHAPE_READERS:
             return True
-        return not any(isinstance(operand, Value) for operand in operands)
+        return not any(isinstance(operand, Value | Switched) for operand in operands)
 
     def _fold(self, node: "onnx.NodeProto", operands: tuple[Operand, ...]) -> list[Array]:
         arrays = {
@@ -174,7 +179,10 @@ class _Walk:
         shape: Shape | None,
     ) -> Shape:
         """Translate the node; the shape of its result, which must be the inferred one."""
-        converter = CONVERTERS.get(operator)
+        switched = any(isinstance(operand, Switched) for operand in operands)
+        converter = (SWITCH_CONVERTERS if switched else CONVERTERS).get(operator)
+        if switched and converter is None:
+            raise UnsupportedOperator(JUMPS)
         if converter is None:
             raise UnsupportedOperator("this operator is not supported")
         known = tuple(None if isinstance(operand, Unknown) else operand for operand in operands)
@@ -200,6 +208,8 @@ class _Walk:
 
     def _infer(self, node: "onnx.NodeProto", operands: tuple[Operand, ...]) -> Shape | None:
         """ONNX's own shape inference for this node; None where it cannot tell."""
+        if any(isinstance(operand, Switched) for operand in operands):
+            return None
         package = import_onnx()
         helper, inference, real = (
             package.helper,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lipverify.errors import UnsupportedOperator
-from lipverify.network.builder import Value
+from lipverify.network.builder import Switched, Value
 from lipverify.network.onnx_file import import_onnx
 from lipverify.network.onnx_fold import Array, fold, require_finite
 from lipverify.operators import Shape
@@ -26,7 +26,7 @@ class OnnxNode:
 
     operator: str
     names: tuple[str, ...]
-    operands: tuple[Value | Array | None, ...]
+    operands: tuple[Value | Switched | Array | None, ...]
     attributes: Mapping[str, Any]
     shape: Shape | None
     outputs: int = 1
@@ -79,7 +79,7 @@ class OnnxNode:
         proto = import_onnx().helper.make_node(self.operator, names, outputs, **self.attributes)
         return list(fold(proto, operands, self.opset))
 
-    def _operand(self, index: int) -> Value | Array | None:
+    def _operand(self, index: int) -> Value | Switched | Array | None:
         return self.operands[index] if index < len(self.operands) else None
 
     def refuse_attribute(self, name: str, default: object) -> None:

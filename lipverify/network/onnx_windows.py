@@ -14,15 +14,15 @@ def _conv(build: GraphBuilder, node: OnnxNode) -> Value:
     x = node.value(0)
     weight = node.weight(1, "weight")
     kernel = tuple(weight.shape[2:])
-    stride = _per_dimension(node, "strides", len(kernel))
-    dilation = _per_dimension(node, "dilations", len(kernel))
+    stride = per_dimension(node, "strides", len(kernel))
+    dilation = per_dimension(node, "dilations", len(kernel))
     return layers.conv(
         build,
         x,
         weight,
         node.optional_weight(2, "bias"),
         stride,
-        _window_padding(node, x.shape[2:], kernel, stride, dilation),
+        window_padding(node, x.shape[2:], kernel, stride, dilation),
         dilation,
         int(node.attributes.get("group", 1)),
     )
@@ -32,8 +32,8 @@ def _conv_transpose(build: GraphBuilder, node: OnnxNode) -> Value:
     x = node.value(0)
     weight = node.weight(1, "weight")
     kernel = tuple(weight.shape[2:])
-    stride = _per_dimension(node, "strides", len(kernel))
-    dilation = _per_dimension(node, "dilations", len(kernel))
+    stride = per_dimension(node, "strides", len(kernel))
+    dilation = per_dimension(node, "dilations", len(kernel))
     extra = tuple(node.attributes.get("output_padding", (0,) * len(kernel)))
     padding = _transposed_padding(node, x.shape[2:], kernel, stride, dilation, extra)
     bias = node.optional_weight(2, "bias")
@@ -53,7 +53,7 @@ def _transposed_padding(
     mode = node.text("auto_pad", "NOTSET")
     wanted = node.attributes.get("output_shape")
     if wanted is None and mode in ("NOTSET", "VALID"):
-        return _window_padding(node, space, kernel, stride, dilation)
+        return window_padding(node, space, kernel, stride, dilation)
     sizes = wanted or [size * step for size, step in zip(space, stride, strict=True)]
     padding: list[tuple[int, int]] = []
     for size, target, width, step, spread, more in zip(
@@ -69,8 +69,8 @@ def _average_pool(build: GraphBuilder, node: OnnxNode) -> Value:
     x = node.value(0)
     node.refuse_attribute("ceil_mode", 0)
     kernel = tuple(node.attributes["kernel_shape"])
-    stride = _per_dimension(node, "strides", len(kernel))
-    dilation = _per_dimension(node, "dilations", len(kernel))
+    stride = per_dimension(node, "strides", len(kernel))
+    dilation = per_dimension(node, "dilations", len(kernel))
     if set(dilation) - {1}:
         raise UnsupportedOperator(f"dilations={list(dilation)} are not supported, only 1")
     return layers.average_pool(
@@ -78,7 +78,7 @@ def _average_pool(build: GraphBuilder, node: OnnxNode) -> Value:
         x,
         kernel,
         stride,
-        _window_padding(node, x.shape[2:], kernel, stride, dilation),
+        window_padding(node, x.shape[2:], kernel, stride, dilation),
         bool(node.attributes.get("count_include_pad", 0)),
     )
 
@@ -89,14 +89,15 @@ def _global_average_pool(build: GraphBuilder, node: OnnxNode) -> Value:
     return layers.average_pool(build, x, kernel, kernel, tuple((0, 0) for _ in kernel), False)
 
 
-def _per_dimension(node: OnnxNode, name: str, dimensions: int) -> tuple[int, ...]:
+def per_dimension(node: OnnxNode, name: str, dimensions: int) -> tuple[int, ...]:
+    """An attribute with one positive number for each space dimension, by default 1."""
     given = tuple(node.attributes.get(name, (1,) * dimensions))
     if len(given) != dimensions or min(given, default=1) < 1:
         raise NetworkError(f"{name}={list(given)}; expected {dimensions} positive numbers")
     return given
 
 
-def _window_padding(
+def window_padding(
     node: OnnxNode,
     space: Sequence[int],
     kernel: Sequence[int],

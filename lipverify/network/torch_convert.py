@@ -13,6 +13,7 @@ from lipverify.network.builder import GraphBuilder, Value
 from lipverify.network.torch_layout import LAYOUT_CONVERTERS
 from lipverify.network.torch_node import Converter, TorchNode
 from lipverify.network.torch_scalars import SCALAR_CONVERTERS
+from lipverify.network.torch_selection import SELECTION_CONVERTERS
 from lipverify.network.torch_windows import WINDOW_CONVERTERS
 
 
@@ -161,6 +162,7 @@ CONVERTERS: dict[str, Converter] = {
     "aten.view": _reshape,
     **LAYOUT_CONVERTERS,
     **SCALAR_CONVERTERS,
+    **SELECTION_CONVERTERS,
     **WINDOW_CONVERTERS,
 }
 """The calls that can be read, by their names in torch's exported graphs."""

@@ -17,12 +17,14 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from lipverify.errors import NetworkError, UnsupportedOperator
 from lipverify.graph import ForwardGraph
-from lipverify.network.builder import GraphBuilder, Value
+from lipverify.network.builder import GraphBuilder, Switched, Value
 from lipverify.network.network import Network, graph_digest
 from lipverify.network.node_info import NodeInfo, refuse_unsupported
 from lipverify.network.original import TorchOriginal, with_batching
+from lipverify.network.switch import JUMPS
 from lipverify.network.torch_convert import CONVERTERS, SUPPORTED
 from lipverify.network.torch_node import TorchNode
+from lipverify.network.torch_selection import SWITCH_CONVERTERS
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -113,6 +115,8 @@ class _Walk:
             raise NetworkError(f"{self.source}: {self.errors[0]}")
         refuse_unsupported(self.source, self.nodes, SUPPORTED)
         result = self.results[output]
+        if isinstance(result, Switched):
+            raise NetworkError(f"{self.source}: the output: {JUMPS}")
         if not isinstance(result, Value):
             raise NetworkError(f"{self.source}: the output does not depend on the input")
         return self.build.finish(result), tuple(self.nodes)
@@ -178,7 +182,7 @@ class _Walk:
             self.results[node.name] = self.build.placeholder(shape)
         return NodeInfo(name, kind, shape, parameters, not reason, reason)
 
-    def _convert(self, kind: str, node: TorchNode) -> Value | tuple[Value, ...]:
+    def _convert(self, kind: str, node: TorchNode) -> Value | Switched | tuple[Value, ...]:
         if kind == "getitem":
             results, index = node.arguments["a"], node.arguments["b"]
             if isinstance(results, tuple):
@@ -186,7 +190,10 @@ class _Walk:
             if index != 0:  # of calls that are read as having one result
                 raise UnsupportedOperator("a further result is used")
             return node.value("a")
-        converter = CONVERTERS.get(kind)
+        switched = any(isinstance(given, Switched) for given in node.arguments.values())
+        converter = (SWITCH_CONVERTERS if switched else CONVERTERS).get(kind)
+        if switched and converter is None:
+            raise UnsupportedOperator(JUMPS)
         if converter is None:
             raise UnsupportedOperator("this operator is not supported")
         result = converter(self.build, node)
@@ -234,7 +241,7 @@ def _bind(node: "FxNode", args: Any, kwargs: Any) -> dict[str, Any]:
 
 
 def _holds_value(arguments: Any) -> bool:
-    if isinstance(arguments, Value):
+    if isinstance(arguments, Value | Switched):
         return True
     if isinstance(arguments, dict):
         return any(_holds_value(argument) for argument in arguments.values())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lipverify.errors import NetworkError, UnsupportedOperator
-from lipverify.network.builder import GraphBuilder, Value
+from lipverify.network.builder import GraphBuilder, Switched, Value
 from lipverify.operators import Shape
 
 
@@ -61,5 +61,5 @@ class TorchNode:
         return tuple(listed) if len(listed) == dimensions else tuple(listed) * dimensions
 
 
-Converter = Callable[[GraphBuilder, TorchNode], Value | tuple[Value, ...]]
-"""One value, or one for each result of the call."""
+Converter = Callable[[GraphBuilder, TorchNode], Value | Switched | tuple[Value, ...]]
+"""One value (or what a comparison makes of values), or one for each result of the call."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lipverify.errors import UnsupportedOperator
 from lipverify.network import layers, layout
-from lipverify.network.builder import GraphBuilder, Value
+from lipverify.network.builder import GraphBuilder, Switched, Value
 from lipverify.network.layers import Padding
 from lipverify.network.torch_node import Converter, TorchNode
 
@@ -30,7 +30,7 @@ def _conv(dimensions: int) -> Converter:
     return convert
 
 
-def _convolution(build: GraphBuilder, node: TorchNode) -> Value | tuple[Value, ...]:
+def _convolution(build: GraphBuilder, node: TorchNode) -> Value | Switched | tuple[Value, ...]:
     """The call that torch 2.4 breaks all convolutions up into."""
     dimensions = node.weight("weight").dim() - 2
     kind = _conv_transpose if node.arguments["transposed"] else _conv

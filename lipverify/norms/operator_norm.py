@@ -53,7 +53,7 @@ def _bounds(jacobians: Interval, input_norm: AbstractNorm, output_norm: Abstract
         input_norm.dual.of(output_norm.of(magnitude.mT)),
     ]
     if input_norm.name == output_norm.name == "2":
-        candidates.append(_spectral_upper(jacobians.center) + _spectral_upper(jacobians.radius))
+        candidates.append(spectral_upper(jacobians.center) + spectral_upper(jacobians.radius))
         candidates.append(magnitude.sum(-2).amax(-1).sqrt() * magnitude.sum(-1).amax(-1).sqrt())
     if input_norm.name == "inf" and output_norm.name != "inf":
         candidates.extend(_by_corners(jacobians, output_norm))
@@ -125,7 +125,8 @@ def _ratio(
     return torch.where(torch.isfinite(ratios), ratios, torch.zeros_like(ratios)).amax()
 
 
-def _spectral_upper(matrices: Tensor) -> Tensor:
+def spectral_upper(matrices: Tensor) -> Tensor:
+    """A bound above each largest singular value: [b, m, n] -> [b]."""
     frobenius = L2().of(matrices.flatten(1))
     try:
         largest = torch.linalg.matrix_norm(matrices, ord=2)

@@ -10,6 +10,7 @@ from lipverify.operators.base import (
     Relaxation,
     Shape,
 )
+from lipverify.operators.choice import Choice
 from lipverify.operators.concat import Concat
 from lipverify.operators.conv import Conv
 from lipverify.operators.conv_transpose import ConvTranspose
@@ -90,6 +91,7 @@ __all__ = [
     "Add",
     "AffineOperator",
     "AveragePool",
+    "Choice",
     "Concat",
     "Conv",
     "ConvTranspose",

@@ -30,16 +30,16 @@ class Select(AffineOperator):
         return 0
 
     def linear(self, x: Tensor, operand: int = 0) -> Tensor:
-        flat = x.reshape(x.shape[0], -1)
+        flat = x.flatten(1)
         with_zero = torch.cat([flat, flat.new_zeros(len(flat), 1)], 1)
-        return with_zero[:, self.index].reshape(-1, *self.target)
+        return with_zero[:, self.index].reshape(x.shape[0], *self.target)
 
     def transpose(self, g: Tensor, operand: int = 0) -> Tensor:
         size = torch.Size(self.source).numel()
         sums = g.new_zeros(g.shape[0], size + 1)
         place = torch.where(self.index < 0, size, self.index)
-        sums.index_add_(1, place, g.reshape(g.shape[0], -1))
-        return sums[:, :size].reshape(-1, *self.source)
+        sums.index_add_(1, place, g.flatten(1))
+        return sums[:, :size].reshape(g.shape[0], *self.source)
 
     @property
     def constant(self) -> Tensor | None:

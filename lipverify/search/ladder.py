@@ -72,6 +72,8 @@ def norm_upper(
             upper = operator_norm.upper(known.elements, query.input_norm, query.output_norm)
             rows = known.row_norm(query.input_norm.dual)
             upper = min(upper, operator_norm.from_rows(rows, query.output_norm))
+            if known.joint is not None and query.input_norm.name == query.output_norm.name == "2":
+                upper = min(upper, known.joint)
             if signed is not None:
                 known_signs = stage(setting, signed, query.input_norm, known_signs, effort)
                 upper = min(upper, _largest(known_signs, query.input_norm))
@@ -215,6 +217,7 @@ def _output_stages(
     kinds: dict[str, tuple[str, Callable[[], Tensor]]] = {
         "interval": ("interval", by_interval),
         "mean-split": ("CROWN", by_crown),
+        "norm product": ("CROWN", by_crown),
         "recurjac": ("CROWN", by_crown),
         "linear (CROWN)": ("CROWN", by_crown),
         "linear (alpha-CROWN)": ("alpha-CROWN", by_alpha_crown),

@@ -38,6 +38,9 @@ def check_pairs(
             p = norm_named(input_name)
             bounds = STAGES[stage](setting, rows, p, None)
             norms = bounds.row_norm(p.dual)
+            if bounds.joint is not None:
+                exact = true_norm(truth, "2", "2")
+                cases.check_above(bounds.joint, exact, f"{stage}: all rows together")
             cases.check_above(norms, p.dual.of(truth).amax(0), f"{stage}: rows from l{p.name}")
             for output_name in ("1", "2", "inf"):
                 if (input_name, output_name) not in pairs:

@@ -15,8 +15,6 @@ SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 FILES = sorted(SHARED.rglob("*.onnx")) if SHARED.is_dir() else []
 
 REFUSED = {
-    "uwaa_mnist_lenet.onnx": "MaxPool",
-    "conv_mp1.onnx": "MaxPool",
     "oneInput_twoBranches.onnx": "expected one output, found 2",
 }
 

@@ -19,12 +19,15 @@ from lipverify.operators import (
     AbstractOperator,
     Add,
     AveragePool,
+    Choice,
+    Concat,
     Conv,
     Dense,
     LeakyReLU,
     ReLU,
     Reshape,
     Scale,
+    Select,
     Shape,
     Sigmoid,
     Tanh,
@@ -183,6 +186,33 @@ class Builder:
         }
         operator, call, slopes = operators[kind]
         return self._add(kind, operator, (source,), call, slopes, activation=True)
+
+    def select(self, source: str, index: list[int]) -> str:
+        """These entries of a flat node."""
+        operator = Select(self._shape(source), (len(index),), torch.tensor(index))
+        return self._add("select", operator, (source,), lambda x: x[:, index])
+
+    def concat(self, *sources: str) -> str:
+        """Flat nodes, one after the other."""
+        sizes = tuple(self._shape(source)[0] for source in sources)
+        starts = tuple(sum(sizes[:place]) for place in range(len(sizes)))
+        operator = Concat((sum(sizes),), 0, starts, sizes)
+        return self._add("cat", operator, sources, lambda *x: torch.cat(x, 1))
+
+    def ordered(self, a: str, b: str) -> tuple[str, str]:
+        """The larger and the smaller, entry by entry, as sums with one shared gate."""
+        above = self.activate(self.add(a, b, signs=(1, -1)), "relu")
+        most = self._add("max", Choice("max", 1), (a, b, above), lambda p, q, r: q + r)
+        least = self._add("min", Choice("min", -1), (b, a, above), lambda p, q, r: q - r)
+        return most, least
+
+    def larger(self, a: str, b: str) -> str:
+        above = self.activate(self.add(a, b, signs=(1, -1)), "relu")
+        return self._add("max", Choice("max", 1), (a, b, above), lambda p, q, r: q + r)
+
+    def smaller(self, a: str, b: str) -> str:
+        above = self.activate(self.add(a, b, signs=(1, -1)), "relu")
+        return self._add("min", Choice("min", -1), (b, a, above), lambda p, q, r: q - r)
 
     def finish(self, name: str, output: str) -> Tiny:
         return Tiny(name, ForwardGraph(self.nodes, output), tuple(self.steps), output)
@@ -375,6 +405,60 @@ def saturated(kind: str, seed: int = 0) -> Tiny:
     hidden = builder.activate(builder.dense(hidden, second), kind)
     return builder.finish(f"saturated-{kind}-{seed}", builder.dense(hidden, make(2, 3)))
 
+
+def max_pool(seed: int = 0, bias: bool = True) -> Tiny:
+    """Windows of three entries, overlapping in one, twice; without biases, all ties meet at 0."""
+    make, builder = Weights(seed), Builder(2)
+    last = builder.dense(builder.INPUT, make(5, 2), make(5, scale=0.5) if bias else None)
+    pairs = builder.larger(builder.select(last, [0, 2]), builder.select(last, [1, 3]))
+    pooled = builder.larger(pairs, builder.select(last, [2, 4]))
+    last = builder.dense(builder.activate(pooled, "relu"), make(2, 2), make(2))
+    return builder.finish(f"max-pool-{seed}{'' if bias else '-no-bias'}", last)
+
+
+def max_min(seed: int = 0, bias: bool = True) -> Tiny:
+    """Two layers of MaxMin on four neurons."""
+    make, builder = Weights(seed), Builder(2)
+    last = builder.INPUT
+    for before in (2, 4):
+        last = builder.dense(last, make(4, before, scale=0.7), make(4, scale=0.4) if bias else None)
+        halves = builder.select(last, [0, 1]), builder.select(last, [2, 3])
+        last = builder.concat(*builder.ordered(*halves))
+    last = builder.dense(last, make(2, 4), make(2))
+    return builder.finish(f"max-min-{seed}{'' if bias else '-no-bias'}", last)
+
+
+def sorted_triple(seed: int = 0) -> Tiny:
+    """Three neurons sorted by three comparisons; then one of the ends, and a minimum."""
+    make, builder = Weights(seed), Builder(3)
+    last = builder.dense(builder.INPUT, make(3, 3), make(3, scale=0.3))
+    a, b, c = (builder.select(last, [i]) for i in range(3))
+    a, b = builder.ordered(a, b)
+    b, c = builder.ordered(b, c)
+    a, b = builder.ordered(a, b)
+    last = builder.dense(builder.concat(a, b, c), make(3, 3), make(3))
+    first, second = builder.select(last, [0, 1]), builder.select(last, [1, 2])
+    return builder.finish(f"sorted-triple-{seed}", builder.smaller(first, second))
+
+
+def always_tied() -> Tiny:
+    """max(x, x) of two equal neurons: the difference is 0 everywhere, and its gate open."""
+    builder = Builder(2)
+    weight = torch.tensor([[1.0, -1.0], [1.0, -1.0], [0.5, 0.25]], dtype=DTYPE)
+    hidden = builder.dense(builder.INPUT, weight)
+    most, least = builder.ordered(builder.select(hidden, [0, 2]), builder.select(hidden, [1, 1]))
+    return builder.finish("always-tied", builder.add(most, least, signs=(1, -2)))
+
+
+SELECTIONS: tuple[Tiny, ...] = (
+    max_pool(0),
+    max_pool(1, bias=False),
+    max_min(0),
+    max_min(1, bias=False),
+    sorted_triple(0),
+    always_tied(),
+)
+"""Piecewise linear, with choices between branches."""
 
 PIECEWISE: tuple[Tiny, ...] = (
     dense((2, 4, 3, 2), 0),
