@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lipverify.bounds.effort import Effort
 from lipverify.bounds.jacobian import JacobianBounds
 from lipverify.bounds.methods import STAGES, Setting
-from lipverify.bounds.optimised import Effort
 from lipverify.bounds.preactivation import Preactivations, forward_upper
 from lipverify.errors import InvertedInterval, NumericalFailure, OutOfDomain
 from lipverify.norms import AbstractNorm, norm_named, operator_norm
@@ -62,7 +62,7 @@ def norm_upper(
     signed = sign_rows(query.rows) if by_signs else None
     known = best.known
     known_signs: JacobianBounds | None = None
-    effort = Effort(clock.expired, _enough(query, lower))
+    effort = Effort(clock.expired, _enough(query, lower), norms_only=True)
     for name in stages:
         if clock.expired():
             return NormBound(best.upper, best.stage, timeout(clock), known)
