@@ -11,6 +11,7 @@ from lipverify.bounds.preactivation import Preactivations, open_entries
 from lipverify.graph import Node
 from lipverify.operators import Activation
 from lipverify.query import NormQuery
+from lipverify.search.estimates import alpha_stop, crown_stop
 from lipverify.search.exact import not_offered, size_of, too_large
 from lipverify.search.job import Job, Stop
 from lipverify.verdict import Reason
@@ -90,6 +91,8 @@ def norm_choices(job: Job, query: NormQuery, signs: int, on_rows: bool) -> tuple
 
     `on_rows`: the norm is a maximum of objectives on single rows.
     """
+    if crown_stop(job.setting, job.clock) is not None:
+        return ()
     asked, openness = _asked(job), Openness(job)
     walk = [Choice("walk", str(openness))] if openness.gates > WALKED_GATES else []
     if asked is not None:
@@ -112,6 +115,8 @@ def norm_choices(job: Job, query: NormQuery, signs: int, on_rows: bool) -> tuple
 
 def sign_choices(job: Job) -> tuple[Choice, ...]:
     """For the sign of one derivative."""
+    if crown_stop(job.setting, job.clock) is not None:
+        return ()
     asked = _asked(job)
     if asked is not None:
         return asked
@@ -130,6 +135,8 @@ def sign_choices(job: Job) -> tuple[Choice, ...]:
 
 def output_choices(job: Job) -> tuple[Choice, ...]:
     """For linear constraints on outputs."""
+    if crown_stop(job.setting, job.clock) is not None:
+        return ()
     asked = _asked(job)
     if asked is not None:
         return tuple(choice for choice in asked if choice.search != "gates")
@@ -153,9 +160,17 @@ def seconds_of(job: Job, choice: Choice) -> float | None:
 
 def best_preactivations(job: Job, choice: Choice) -> Preactivations:
     """CROWN's for a first try, which has to be quick; else the tightest that the method offers."""
-    if choice.share < 1.0 and job.method.late:
+    quick = choice.share < 1.0 and job.method.late
+    if quick or alpha_stop(job.setting, job.clock) is not None:
         return job.setting.crown_preactivations
     return job.setting.alpha_preactivations
+
+
+def late_stages(job: Job) -> tuple[str, ...]:
+    """The method's late stages for this network and region."""
+    if alpha_stop(job.setting, job.clock) is not None:
+        return job.method.late
+    return job.method.late_on(job.setting)
 
 
 def gate_stage(subproblems: int) -> str:
@@ -167,6 +182,9 @@ def too_many_gates(job: Job, extra: int) -> Stop | None:
 
     Without a timeout, memory decides alone.
     """
+    stop = alpha_stop(job.setting, job.clock)
+    if stop is not None:
+        return stop
     gates = Openness(job).gates
     variables = 1.0 + gates + extra
     values = sum(node.size for node in job.setting.backward)
@@ -213,6 +231,7 @@ def _count(count: int, one: str, many: str) -> str:
 __all__ = [
     "Choice",
     "Openness",
+    "late_stages",
     "norm_choices",
     "output_choices",
     "sign_choices",
