@@ -22,6 +22,9 @@ Relaxations = Mapping[str, Relaxation]
 
 LAYERS_HELD = 10.0
 """Arrays of the largest layer's size that a substitution holds at once."""
+ALPHA_HELD = 10.0
+"""Arrays of every layer's size that a step of alpha-CROWN holds at once: slopes, their gradients,
+the optimiser's moments, and what is kept for the gradients."""
 
 
 class Engine(Protocol):

@@ -12,6 +12,7 @@ from lipverify.network.network import Network, check_agreement
 from lipverify.network.node_info import NodeInfo
 from lipverify.network.onnx_convert import CONVERTERS as _ONNX_CONVERTERS
 from lipverify.network.onnx_network import read_onnx
+from lipverify.network.torch_convert import SUPPORTED as _TORCH_CALLS
 from lipverify.network.torch_module import read_module
 from lipverify.reading import AS_IT_IS, Reading
 
@@ -23,6 +24,9 @@ READERS: dict[str, Callable[[Path, Reading], Network]] = {
 
 ONNX_OPERATORS = tuple(sorted(_ONNX_CONVERTERS))
 """What can be read from an ONNX file (besides anything computed from constants alone)."""
+
+TORCH_CALLS = tuple(sorted(_TORCH_CALLS))
+"""What can be read from a torch module, by the calls' names (besides what constants alone make)."""
 
 
 def load_network(
@@ -58,6 +62,7 @@ def load_network(
 __all__ = [
     "ONNX_OPERATORS",
     "READERS",
+    "TORCH_CALLS",
     "Inspection",
     "Network",
     "NodeInfo",

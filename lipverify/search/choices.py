@@ -11,7 +11,7 @@ from lipverify.bounds.preactivation import Preactivations, open_entries
 from lipverify.graph import Node
 from lipverify.operators import Activation
 from lipverify.query import NormQuery
-from lipverify.search.estimates import alpha_stop, crown_stop
+from lipverify.search.estimates import alpha_stop, crown_stop, quadratic_cost
 from lipverify.search.exact import not_offered, size_of, too_large
 from lipverify.search.job import Job, Stop
 from lipverify.verdict import Reason
@@ -28,14 +28,8 @@ SIGN_BINARIES = 400
 """The same for programs of one derivative or one output, which are much easier."""
 SHARE = 0.5
 """Of the time left, for a program that may not finish."""
-STEP_SECONDS = 2e-9
-"""An interior-point step of the quadratic dual takes this times the cube of its variables."""
-STEP_BYTES = 400.0
-"""And this times their square in memory."""
 UNLIMITED = 60.0
 """Seconds that stand for the time left where there is no timeout, for shares of it."""
-STEPS = 15
-"""Fewer steps hardly ever give a bound that is better than the linear one."""
 
 
 @dataclass(frozen=True)
@@ -186,14 +180,14 @@ def too_many_gates(job: Job, extra: int) -> Stop | None:
     if stop is not None:
         return stop
     gates = Openness(job).gates
-    variables = 1.0 + gates + extra
-    values = sum(node.size for node in job.setting.backward)
-    size = STEP_BYTES * variables**2 + 2 * 8.0 * variables * values
+    cost = quadratic_cost(job.setting, gates, extra)
     what = f"the quadratic dual of {_gates(gates)}"
-    if size > job.setting.memory:
+    if cost.bytes > job.setting.memory:
         allowed = job.setting.memory
-        return Stop(Reason.MEMORY, f"{what} needs {size:.3g} bytes, allowed are {allowed:.3g}")
-    seconds, left = STEPS * STEP_SECONDS * variables**3, job.clock.left
+        return Stop(
+            Reason.MEMORY, f"{what} needs {cost.bytes:.3g} bytes, allowed are {allowed:.3g}"
+        )
+    seconds, left = cost.seconds, job.clock.left
     if left is not None and seconds > left:
         return Stop(Reason.TIMEOUT, f"{what} takes about {seconds:.0f} s, {left:.0f} s are left")
     return None

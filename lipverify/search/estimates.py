@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from lipverify.bounds.linear import FEW
 from lipverify.bounds.methods import Setting
 from lipverify.bounds.preactivation import open_entries
-from lipverify.bounds.propagation import LAYERS_HELD
+from lipverify.bounds.propagation import ALPHA_HELD, LAYERS_HELD
+from lipverify.config import QuadraticConfig
 from lipverify.graph import BackwardGraph, Dag, Node
 from lipverify.interval import Interval
+from lipverify.milp.size import program_size, unsupported
 from lipverify.operators import Activation, Conv, Dense, Pullback
 from lipverify.search.budget import Clock
 from lipverify.search.job import Stop
@@ -29,6 +31,15 @@ ALPHA_LAYER = 0.2
 """Seconds that alpha-CROWN takes for a layer whatever its size."""
 MEAN_SPLIT_HELD = 3.0
 """Arrays of all nodes' size that the mean-split enclosure holds at once."""
+STEP_SECONDS = 2e-9
+"""An interior-point step of the quadratic dual takes this times the cube of its variables."""
+STEP_BYTES = 400.0
+"""And this times their square in memory."""
+STEPS = 15
+"""Fewer steps hardly ever give a bound that is better than the linear one."""
+MOST_SIGNS = QuadraticConfig().max_signs
+PATIENCE = 60.0
+"""Seconds that CROWN may take where nothing but an estimate is asked for."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,9 @@ def alpha_crown_cost(setting: Setting, opened: Mapping[str, int]) -> Cost:
     steps = max(1, setting.config.alpha_iterations)
     layers = sum(count > 0 for count in opened.values())
     seconds = layers * ALPHA_LAYER + once.seconds * ALPHA * steps
-    return Cost(seconds, setting.memory if layers else 0.0)
+    sizes = [node.size for node in setting.network.graph]
+    held = 8.0 * (ALPHA_HELD * sum(sizes) + LAYERS_HELD * max(sizes))
+    return Cost(seconds, min(held * max(opened.values(), default=0), setting.memory))
 
 
 def mean_split_cost(setting: Setting, rows: int, opened: Mapping[str, int]) -> Cost:
@@ -123,6 +136,65 @@ def linear_cost(setting: Setting, rows: int, opened: Mapping[str, int]) -> Cost:
         count = opened[_activation(backward, gate.name)]
         seconds += 2.0 * rows * count * substitution(backward, gate.inputs[1])
     return Cost(seconds, min(8.0 * LAYERS_HELD * FEW, setting.memory))
+
+
+def quadratic_cost(setting: Setting, gates: int, extra: int) -> Cost:
+    """The quadratic dual of one row, solved once; `extra` variables are no gates'."""
+    variables = 1.0 + gates + extra
+    values = sum(node.size for node in setting.backward)
+    size = STEP_BYTES * variables**2 + 2 * 8.0 * variables * values
+    return Cost(STEPS * STEP_SECONDS * variables**3, size)
+
+
+def program_cost(setting: Setting, preactivations: Mapping[str, Interval]) -> Cost:
+    """Writing the mixed-integer program of one row; solving it takes what it takes."""
+    size = program_size(setting.backward, setting.region, preactivations, 0)
+    return Cost(size.seconds, size.bytes)
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """A network on a region, before any question: by activation the neurons that are open, and by
+    method what all rows of the Jacobian take at the root, with a remark.
+
+    `by` names the bounds that tell which neurons are open.
+    """
+
+    by: str
+    opened: Mapping[str, int]
+    costs: Mapping[str, tuple[Cost, str]]
+
+
+def estimate(setting: Setting) -> Estimates:
+    """CROWN decides which neurons are open where it is not too slow for that, else intervals."""
+    forward = setting.network.graph
+    rows = forward.output_size
+    wide = open_gates(setting, setting.interval_preactivations)
+    interval, crown = interval_cost(setting, rows), crown_cost(setting, wide)
+    quick = crown.seconds <= PATIENCE
+    preactivations = setting.crown_preactivations if quick else setting.interval_preactivations
+    opened = open_gates(setting, preactivations)
+    split = interval + crown + mean_split_cost(setting, rows, opened)
+    chords = split + linear_cost(setting, rows, opened)
+    alpha = chords + alpha_crown_cost(setting, opened)
+    count = sum(opened.values())
+    quadratic = alpha + quadratic_cost(setting, count, min(forward.input_size, MOST_SIGNS))
+    costs = {
+        "interval": (interval, ""),
+        "mean-split": (split, ""),
+        "recurjac": (chords, "at most: entries that do not matter are left out"),
+        "linear": (alpha, "at most: entries that do not matter are left out"),
+        "quadratic": (quadratic, "the root of one row; then branch and bound"),
+    }
+    moving = int((setting.region.bounding.width > 0).sum())
+    costs["input-split"] = (split, f"one box; {moving} inputs move")
+    why = unsupported(forward)
+    if why is None:
+        program = alpha + program_cost(setting, preactivations)
+        costs["milp"] = (program, f"writing one row's program of {count} binaries or more")
+    else:
+        costs["milp"] = (Cost(float("inf"), float("inf")), why)
+    return Estimates("CROWN" if quick else "interval arithmetic", opened, costs)
 
 
 def crown_stop(setting: Setting, clock: Clock) -> Stop | None:

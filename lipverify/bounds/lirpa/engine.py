@@ -9,17 +9,13 @@ import torch
 from torch import Tensor
 
 from lipverify.bounds.lirpa.module import JacobianModule
-from lipverify.bounds.propagation import LAYERS_HELD, GateRelaxation
+from lipverify.bounds.propagation import ALPHA_HELD, LAYERS_HELD, GateRelaxation
 from lipverify.errors import NumericalFailure
 from lipverify.graph import BackwardGraph, Dag, Node
 from lipverify.interval import Interval
 from lipverify.numerics import float64_default
 from lipverify.operators import ReLU
 from lipverify.region import AbstractRegion
-
-ALPHA_HELD = 10.0
-"""Arrays of every layer's size that a step of alpha-CROWN holds at once: slopes, their gradients,
-the optimiser's moments, and what is kept for the gradients."""
 
 
 @final
