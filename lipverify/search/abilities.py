@@ -25,6 +25,8 @@ def _can_branch(operator: type[AbstractOperator]) -> bool:
 def _has_program(operator: type[AbstractOperator]) -> bool:
     if not issubclass(operator, Activation):
         return issubclass(operator, AffineOperator)
+    if not operator.piecewise_linear:
+        return False
     try:
         slopes_of(operator(), "")
     except UnsupportedOperator:

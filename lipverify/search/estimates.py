@@ -16,7 +16,7 @@ from lipverify.config import QuadraticConfig
 from lipverify.graph import BackwardGraph, Dag, Node
 from lipverify.interval import Interval
 from lipverify.milp.size import program_size, unsupported
-from lipverify.operators import Activation, Conv, Dense, Pullback
+from lipverify.operators import Activation, AffineOperator, Conv, Dense, Pullback
 from lipverify.search.budget import Clock
 from lipverify.search.job import Stop
 from lipverify.verdict import Reason
@@ -74,6 +74,8 @@ def _product(dag: Dag, node: Node) -> float:
         return CONVOLUTION * result * operator.weight[0].numel()
     if isinstance(operator, Dense):
         return DENSE * result * operator.weight.shape[1]
+    if isinstance(operator, AffineOperator):
+        return DENSE * result * operator.terms
     return 0.0
 
 

@@ -1,6 +1,7 @@
 """`inspect` on a region, and `supports` as a table of abilities."""
 
 import json
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 
 import numpy as np
@@ -105,13 +106,15 @@ def test_abilities_are_what_the_methods_do(name: str) -> None:
     from lipverify.search.abilities import ABILITIES
 
     operator = ACTIVATIONS[name]
+    assert is_dataclass(operator)
+    numbers = [2.0 for entry in fields(operator) if entry.default is MISSING]
     weight = torch.eye(2, dtype=torch.float64)
     source = ForwardGraph.INPUT
     graph = ForwardGraph(
         [
             Node(source, None, (), (2,)),
             Node("z", Dense(weight, None), (source,), (2,)),
-            Node("a", operator(), ("z",), (2,)),
+            Node("a", operator(*numbers), ("z",), (2,)),
         ],
         "a",
     )
