@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from lipverify.config import VerifyConfig
     from lipverify.graph import backward_graph
     from lipverify.network import load_network
+    from lipverify.reading import Preprocessing, Reading
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "METHODS": "lipverify.api",
+    "Preprocessing": "lipverify.reading",
+    "Reading": "lipverify.reading",
     "VerifyConfig": "lipverify.config",
     "backward_graph": "lipverify.graph",
     "lipschitz": "lipverify.api",
@@ -26,6 +29,8 @@ _HOMES = {
 
 __all__ = [
     "METHODS",
+    "Preprocessing",
+    "Reading",
     "VerifyConfig",
     "__version__",
     "backward_graph",

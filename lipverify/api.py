@@ -16,6 +16,7 @@ from lipverify.milp import solver_named
 from lipverify.network import Network, load_network
 from lipverify.norms import norm_named
 from lipverify.query import norm_query, slope_query
+from lipverify.reading import Reading
 from lipverify.region import ball_region
 from lipverify.search.branching import BRANCHINGS as _BRANCHINGS
 from lipverify.search.branching import branching_named
@@ -52,13 +53,24 @@ def verify(
             if spec.network is None:
                 raise ValueError("a Spec without a network file needs the argument `network`")
             network = spec.network
-        loaded = network if isinstance(network, Network) else load_network(network)
+        loaded = _loaded(network, spec.reading)
         return list(verify_spec(loaded, spec, config or VerifyConfig()))
     file = read_spec(Path(spec))
-    source = file.network if network is None else network
-    loaded = source if isinstance(source, Network) else load_network(source)
+    loaded = _loaded(file.network if network is None else network, file.reading)
     bound = bind(file, loaded.graph.input_size, loaded.graph.output_size)
     return list(verify_spec(loaded, bound, config or VerifyConfig()))
+
+
+def _loaded(source: Network | str | Path | torch.nn.Module, reading: Reading) -> Network:
+    """The network, read as the spec says; `ValueError` if it was read in another way already."""
+    if not isinstance(source, Network):
+        return load_network(source, reading=reading)
+    if source.reading != reading:
+        raise ValueError(
+            "the network was loaded with another preprocessing, or other fixed inputs, than the "
+            "spec asks for; load it with load_network(..., reading=spec.reading)"
+        )
+    return source
 
 
 def lipschitz(

@@ -24,6 +24,7 @@ from lipverify.config import VerifyConfig
 from lipverify.errors import InputError
 from lipverify.evidence import PropertyResult
 from lipverify.network import Network, load_network
+from lipverify.reading import Reading
 from lipverify.spec import bind, find_specs, read_spec
 
 
@@ -48,7 +49,7 @@ def main() -> int:
     options = _options()
     torch.set_num_threads(1)
     reference = [] if options.reference is None else json.loads(options.reference.read_text())
-    networks: dict[Path, Network] = {}
+    networks: dict[tuple[Path, Reading], Network] = {}
     rows: list[Row] = []
     for path in find_specs([options.folder]):
         for method in options.methods:
@@ -79,12 +80,16 @@ def _options() -> argparse.Namespace:
 
 
 def _run(
-    path: Path, method: str, options: argparse.Namespace, networks: dict[Path, Network]
+    path: Path,
+    method: str,
+    options: argparse.Namespace,
+    networks: dict[tuple[Path, Reading], Network],
 ) -> list[Row]:
     file = read_spec(path)
-    if file.network not in networks:
-        networks[file.network] = load_network(file.network)
-    network = networks[file.network]
+    key = (file.network, file.reading)
+    if key not in networks:
+        networks[key] = load_network(file.network, reading=file.reading)
+    network = networks[key]
     spec = bind(file, network.graph.input_size, network.graph.output_size)
     config = VerifyConfig(
         method=method,

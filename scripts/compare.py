@@ -96,7 +96,7 @@ def _options() -> argparse.Namespace:
 
 def _run(path: Path, variant: str, options: argparse.Namespace) -> list[Curve]:
     file = read_spec(path)
-    network = load_network(file.network)
+    network = load_network(file.network, reading=file.reading)
     spec = bind(file, network.graph.input_size, network.graph.output_size)
     traces: dict[int, list[Point]] = {}
 

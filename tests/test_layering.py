@@ -14,6 +14,7 @@ RANK = {
     "interval": 1,
     "norms": 1.5,
     "config": 1,
+    "reading": 2,
     "region": 2,
     "verdict": 2,
     "spec": 3,

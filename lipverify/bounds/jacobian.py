@@ -1,7 +1,7 @@
 """What a bounding method of the Jacobian is given, and what it returns."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -40,6 +40,10 @@ class JacobianProblem:
     def seed(self) -> Tensor:
         return self.rows.reshape(-1, *self.backward.forward.output_shape)
 
+    def at_rows(self, rows: Tensor) -> "JacobianProblem":
+        """The problem of some rows alone."""
+        return replace(self, rows=self.rows[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class JacobianBounds:
@@ -71,12 +75,49 @@ class JacobianBounds:
             min(joint) if joint else None,
         )
 
+    def at_rows(self, rows: Tensor) -> "JacobianBounds":
+        """The bounds of some rows alone."""
+        adjoints = self.adjoints
+        return JacobianBounds(
+            pick_rows(self.elements, rows),
+            None if self.row_norms is None else self.row_norms[rows],
+            adjoints and {name: pick_rows(bounds, rows) for name, bounds in adjoints.items()},
+        )
+
+    def with_rows(self, rows: Tensor, found: "JacobianBounds") -> "JacobianBounds":
+        """These bounds, with those of some rows replaced by `found`."""
+        assert self.adjoints is not None and found.adjoints is not None
+        norms = self.row_norms
+        if found.row_norms is not None:
+            if norms is None:
+                norms = torch.full((len(self.elements.lower),), torch.inf, dtype=torch.float64)
+            norms = norms.index_copy(0, rows, found.row_norms)
+        return JacobianBounds(
+            with_rows(self.elements, rows, found.elements),
+            norms,
+            {
+                name: with_rows(old, rows, found.adjoints[name])
+                for name, old in self.adjoints.items()
+            },
+        )
+
     def row_norm(self, dual: AbstractNorm) -> Tensor:
         """Bounds [r] of each row in the norm `dual`, from elements and `row_norms`; not rounded."""
         from_elements = dual.of(self.elements.magnitude)
         if self.row_norms is None:
             return from_elements
         return torch.minimum(from_elements, self.row_norms)
+
+
+def pick_rows(known: Interval, rows: Tensor) -> Interval:
+    return Interval(known.lower[rows], known.upper[rows])
+
+
+def with_rows(known: Interval, rows: Tensor, found: Interval) -> Interval:
+    """`known` with some of its rows replaced."""
+    return Interval(
+        known.lower.index_copy(0, rows, found.lower), known.upper.index_copy(0, rows, found.upper)
+    )
 
 
 def interval(problem: JacobianProblem) -> JacobianBounds:

@@ -17,6 +17,11 @@ from lipverify.operators import Activation, AffineOperator, Dense
 from lipverify.operators.gate import product
 
 
+def can_walk(activation: type[Activation]) -> bool:
+    """Whether lines through networks of it can be walked from breakpoint to breakpoint."""
+    return activation.piecewise_linear and activation.kinks == (0.0,)
+
+
 @dataclass(frozen=True, eq=False)
 class Line:
     """The network's graph at t -> x + (t - x_index) e_index; x [n]. Rows [r, m] of its output.
@@ -35,7 +40,7 @@ class Line:
         for node in self.forward.activations:
             operator = node.operator
             assert isinstance(operator, Activation)
-            if not operator.piecewise_linear or operator.kinks != (0.0,):
+            if not can_walk(type(operator)):
                 raise UnsupportedOperator(
                     f"{operator.name} at node {node.origin or node.name!r} is not piecewise linear "
                     "with one kink at 0 (ReLU, LeakyReLU, Abs): no walk along a line. "

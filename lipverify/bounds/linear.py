@@ -10,14 +10,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lipverify.bounds.effort import EVERYTHING, Effort
 from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem
 from lipverify.bounds.preactivation import one_hot
-from lipverify.bounds.propagation import Engine, GateRelaxation, gate_relaxations, rounding_slack
+from lipverify.bounds.propagation import (
+    Engine,
+    GateRelaxation,
+    gate_relaxations,
+    substitution_reach,
+)
 from lipverify.errors import InvertedInterval, NumericalFailure
 from lipverify.graph import BackwardGraph
 from lipverify.interval import Interval
 from lipverify.norms import AbstractNorm
 from lipverify.numerics import SMALLEST, UNIT_ROUNDOFF
+
+FEW = 2**22
+"""Coefficients of one node that are worked on together at most: more are slower (caches), and a
+stop would wait longer. With no more than these in all, nothing is left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +35,16 @@ class _Stage:
     problem: JacobianProblem
     engine: Engine
     relax_gate: GateRelaxation
+    effort: Effort
+
+    @property
+    def at_once(self) -> int:
+        """So many functions are bounded together."""
+        backward, copies = self.problem.backward, len(self.problem.rows)
+        largest = max(node.size for node in backward)
+        held = self.engine.values_held(backward, backward.jacobian)
+        most = min(FEW / (largest * copies), self.problem.memory / (8.0 * held * copies))
+        return max(1, int(most))
 
 
 def linear(
@@ -33,14 +53,26 @@ def linear(
     relax_gate: GateRelaxation,
     input_norm: AbstractNorm,
     known: JacobianBounds,
+    effort: Effort = EVERYTHING,
 ) -> JacobianBounds:
     """Bounds of rows J and of its rows' norms dual to `input_norm`, rounded outward.
 
     `known` holds proved bounds of the elements and of the adjoints (mean-split and interval);
-    the result is intersected with it. `engine` must use `relax_gate` too.
+    the result is intersected with it. `engine` must use `relax_gate` too. What the effort does not
+    allow stays as it is known.
     """
     assert known.adjoints is not None
-    stage = _Stage(problem, engine, relax_gate)
+    rows = (known.row_norm(input_norm.dual) > effort.enough).nonzero().flatten()
+    if not rows.numel():
+        return known
+    stage = _Stage(problem.at_rows(rows), engine, relax_gate, effort)
+    return known.with_rows(rows, _rows(stage, known.at_rows(rows), input_norm.dual))
+
+
+def _rows(stage: _Stage, known: JacobianBounds, dual: AbstractNorm) -> JacobianBounds:
+    """Adjoints from the output's side on, then elements, then norms."""
+    assert known.adjoints is not None
+    problem = stage.problem
     backward = problem.backward
     adjoints: dict[str, Interval] = {}
     for gate in backward.gates:
@@ -51,16 +83,36 @@ def linear(
             adjoint = _tighten(stage, gate.inputs[1], index, adjoint, adjoints)
         adjoints[gate.name] = adjoint
 
-    everything = torch.arange(backward[backward.jacobian].size)
     elements = _tighten(
         stage,
         backward.jacobian,
-        everything,
+        _wanted(stage, known.elements, dual),
         known.elements.reshape(-1, *backward[backward.jacobian].shape),
         adjoints,
     ).reshape(problem.rows.shape[0], -1)
-    norms = _row_norms(stage, elements, input_norm.dual, adjoints)
+    norms = None if stage.effort.stop() else _row_norms(stage, elements, dual, adjoints)
+    if norms is None:
+        norms = known.row_norms
     return JacobianBounds(elements, norms, adjoints)
+
+
+def matters_to_norm(elements: Interval, dual: AbstractNorm, enough: float) -> Tensor:
+    """Which entries [r, n] are worth tightening for the norm of their row."""
+    if dual.name == "1":
+        return (elements.lower < 0) & (elements.upper > 0)  # else, |entry| is linear
+    if dual.name == "inf":
+        return elements.magnitude > enough
+    return elements.width > 0
+
+
+def _wanted(stage: _Stage, elements: Interval, dual: AbstractNorm) -> Tensor:
+    """The positions of the entries to tighten, those that matter most first."""
+    everything = torch.arange(elements.shape[1])
+    if not stage.effort.norms_only or len(everything) <= stage.at_once:
+        return everything
+    matters = matters_to_norm(elements, dual, stage.effort.enough)
+    index = elements.width.amax(0).argsort(descending=True)
+    return index[matters.any(0)[index]]
 
 
 def _row_norms(
@@ -116,7 +168,7 @@ def _row_objective(stage: _Stage, slope: Tensor, adjoints: dict[str, Interval]) 
     """max slope . row of J for each row: [r, n] -> [r]."""
     jacobian = stage.problem.backward[stage.problem.backward.jacobian]
     objective = slope.reshape(1, -1, *jacobian.shape)
-    return _upper(stage, jacobian.name, objective, adjoints)[0]
+    return _Bound(stage, jacobian.name, adjoints).upper(objective)[0]
 
 
 def _tighten(
@@ -126,47 +178,57 @@ def _tighten(
     known: Interval,
     adjoints: dict[str, Interval],
 ) -> Interval:
-    """`known` [r, *shape] with the flat entries `index` intersected with linear bounds."""
+    """`known` [r, *shape] with the flat entries `index` intersected with linear bounds; those that
+    come last are left where the time is up."""
     rows = stage.problem.rows.shape[0]
-    identity = one_hot(index, stage.problem.backward[target].shape).expand(
-        -1, rows, *known.shape[1:]
-    )
-    upper = _upper(stage, target, identity, adjoints)
-    lower = -_upper(stage, target, -identity, adjoints)
+    bound = _Bound(stage, target, adjoints)
+    shape = stage.problem.backward[target].shape
     new_lower = known.lower.reshape(rows, -1).clone()
     new_upper = known.upper.reshape(rows, -1).clone()
-    new_lower[:, index] = torch.maximum(new_lower[:, index], lower.T)
-    new_upper[:, index] = torch.minimum(new_upper[:, index], upper.T)
+    # The unit objectives of all entries of a convolution would take gigabytes.
+    for part in index.split(stage.at_once):
+        if stage.effort.stop():
+            break
+        unit = one_hot(part, shape).expand(-1, rows, *shape)
+        new_upper[:, part] = torch.minimum(new_upper[:, part], bound.upper(unit).T)
+        new_lower[:, part] = torch.maximum(new_lower[:, part], -bound.upper(-unit).T)
     try:
         return Interval(new_lower.reshape(known.shape), new_upper.reshape(known.shape))
     except InvertedInterval as error:
         raise NumericalFailure(f"bounds of {target!r} are inverted or NaN") from error
 
 
-def _upper(stage: _Stage, target: str, objective: Tensor, adjoints: dict[str, Interval]) -> Tensor:
-    """max objective . value of a backward node, rounded up: [specs, r, *shape] -> [specs, r]."""
-    problem = stage.problem
-    backward = problem.backward
-    relaxations = gate_relaxations(backward, target, problem.slopes, adjoints, stage.relax_gate)
-    slopes = {
-        name: torch.maximum(relaxation.lower_slope.abs(), relaxation.upper_slope.abs())
-        for name, relaxation in relaxations.items()
-    }
-    intercepts = {
-        name: torch.maximum(relaxation.lower_intercept.abs(), relaxation.upper_intercept.abs())
-        for name, relaxation in relaxations.items()
-    }
-    sources = {BackwardGraph.SEED: problem.seed.abs()}
-    largest = max(node.size for node in backward)
-    chunk = max(1, int(problem.memory / (8.0 * 6 * largest * objective.shape[1])))
-    results = []
-    for part in objective.split(chunk):
-        value = stage.engine.backward_upper(
-            target, part, problem.rows, problem.preactivations, adjoints, problem.slopes
+class _Bound:
+    """Upper bounds of functions of one node, given what is known of the adjoints behind it."""
+
+    def __init__(self, stage: _Stage, target: str, adjoints: dict[str, Interval]) -> None:
+        problem = stage.problem
+        backward = problem.backward
+        relaxations = gate_relaxations(backward, target, problem.slopes, adjoints, stage.relax_gate)
+        slopes = {
+            name: torch.maximum(relaxation.lower_slope.abs(), relaxation.upper_slope.abs())
+            for name, relaxation in relaxations.items()
+        }
+        intercepts = {
+            name: torch.maximum(relaxation.lower_intercept.abs(), relaxation.upper_intercept.abs())
+            for name, relaxation in relaxations.items()
+        }
+        sources = {BackwardGraph.SEED: problem.seed.abs()}
+        self._stage, self._target, self._adjoints = stage, target, adjoints
+        self._reach = substitution_reach(backward, target, sources, slopes, intercepts)
+
+    def upper(self, objective: Tensor) -> Tensor:
+        """max objective . value, rounded up: [specs, r, *shape] -> [specs, r]."""
+        problem = self._stage.problem
+        value = self._stage.engine.backward_upper(
+            self._target,
+            objective,
+            problem.rows,
+            problem.preactivations,
+            self._adjoints,
+            problem.slopes,
         )
-        slack = rounding_slack(backward, target, part, sources, slopes, intercepts)
-        results.append(value + slack)
-    return torch.cat(results)
+        return value + self._reach.slack(problem.backward, self._target, objective)
 
 
 def _sum_up(terms: Tensor) -> Tensor:

@@ -12,11 +12,12 @@ from typing import Protocol
 from torch import Tensor
 
 from lipverify.bounds.conflicts import Conflicts, find_conflicts
+from lipverify.bounds.effort import EVERYTHING, Effort
 from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem, interval
 from lipverify.bounds.linear import linear
 from lipverify.bounds.mean_split import mean_split
 from lipverify.bounds.norm_product import norm_product
-from lipverify.bounds.optimised import EVERYTHING, Effort, GateBounds, optimised
+from lipverify.bounds.optimised import GateBounds, optimised
 from lipverify.bounds.preactivation import (
     ForwardProblem,
     Preactivations,
@@ -214,7 +215,7 @@ def recurjac_stage(
     problem = setting.problem(rows, setting.crown_preactivations)
     start = _meet(known, interval(problem))
     engine = setting.native_engine(relax_constant)
-    return _meet(known, linear(problem, engine, relax_constant, input_norm, start))
+    return _meet(known, linear(problem, engine, relax_constant, input_norm, start, effort))
 
 
 def crown_linear_stage(
@@ -225,7 +226,8 @@ def crown_linear_stage(
     effort: Effort = EVERYTHING,
 ) -> JacobianBounds:
     engine = setting.native_engine(relax_chords)
-    return _linear(setting, rows, input_norm, known, setting.crown_preactivations, engine)
+    preactivations = setting.crown_preactivations
+    return _linear(setting, rows, input_norm, known, preactivations, engine, effort)
 
 
 def alpha_linear_stage(
@@ -238,7 +240,7 @@ def alpha_linear_stage(
     if known is not None and known.row_norms is not None and not setting.alpha_gains:
         return known
     engine, preactivations = setting.alpha_engine, setting.alpha_preactivations
-    return _linear(setting, rows, input_norm, known, preactivations, engine)
+    return _linear(setting, rows, input_norm, known, preactivations, engine, effort)
 
 
 def optimised_gates_stage(
@@ -250,7 +252,7 @@ def optimised_gates_stage(
 ) -> JacobianBounds:
     """What comes after the linear stage; which is done first if nothing is known."""
     if known is None:
-        known = alpha_linear_stage(setting, rows, input_norm, known)
+        known = alpha_linear_stage(setting, rows, input_norm, known, effort)
     problem = setting.problem(rows, setting.alpha_preactivations)
     return optimised(setting.gate_bounds, problem, input_norm, known, effort)
 
@@ -262,10 +264,11 @@ def _linear(
     known: JacobianBounds | None,
     preactivations: Preactivations,
     engine: Engine,
+    effort: Effort,
 ) -> JacobianBounds:
     problem = setting.problem(rows, preactivations)
     start = _meet(known, interval(problem).intersect(mean_split(problem)))
-    return _meet(known, linear(problem, engine, relax_chords, input_norm, start))
+    return _meet(known, linear(problem, engine, relax_chords, input_norm, start, effort))
 
 
 STAGES: Mapping[str, Stage] = {

@@ -6,15 +6,16 @@ found on the reduced network, where a step is cheap; what is returned is proved,
 network is then bounded with them once, and rounded outward.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem
-from lipverify.bounds.linear import norm_chord
+from lipverify.bounds.effort import Effort, Stop
+from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem, pick_rows, with_rows
+from lipverify.bounds.linear import matters_to_norm, norm_chord
 from lipverify.bounds.mixtures import Evaluator, Mixtures, Question, forward_part, proved_upper
 from lipverify.bounds.preactivation import one_hot
 from lipverify.bounds.reduced_graph import ReducedGraph
@@ -28,8 +29,6 @@ from lipverify.region import AbstractRegion
 AT_ONCE = 2**20
 """Coefficients of one node worked on together: more gain nothing, and stops would wait longer."""
 
-Stop = Callable[[], bool]
-
 
 class Optimiser(Protocol):
     """An engine that finds parameters; `index` as in `Mixtures`."""
@@ -37,18 +36,6 @@ class Optimiser(Protocol):
     def optimise(
         self, question: Question, index: Mapping[str, Tensor], config: GateConfig, stop: Stop
     ) -> Mixtures: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Effort:
-    """How much is worth doing: `stop` ends the work, and rows whose norm is proved to be at most
-    `enough` need none."""
-
-    stop: Stop = lambda: False
-    enough: float = -torch.inf
-
-
-EVERYTHING = Effort()
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +82,8 @@ def optimised(
     rows = (known.row_norm(dual) > effort.enough).nonzero().flatten()
     if not rows.numel() or not gates.reduced.origin:
         return known
-    run = _Run(gates, _rows_of_problem(problem, rows), effort.stop)
-    return _with_bounds(known, rows, run.bounds(dual, _rows_of(known, rows), effort.enough))
+    run = _Run(gates, problem.at_rows(rows), effort.stop)
+    return known.with_rows(rows, run.bounds(dual, known.at_rows(rows), effort.enough))
 
 
 class _Run:
@@ -139,20 +126,15 @@ class _Run:
         """The entries that matter to the norm, the widest first."""
         jacobian = self._problem.backward[self._problem.backward.jacobian]
         known = elements.reshape(-1, *jacobian.shape)
-        if dual.name == "1":
-            matters = (elements.lower < 0) & (elements.upper > 0)  # else, |entry| is linear
-        elif dual.name == "inf":
-            matters = elements.magnitude > enough
-        else:
-            matters = elements.width > 0
+        matters = matters_to_norm(elements, dual, enough)
         for rows in self._row_groups(elements, matters):
             widest = elements.width[rows].amax(0)
             index = widest.argsort(descending=True)
             index = index[matters[rows].any(0)[index]]
             if index.numel():
-                part = _pick_rows(known, rows)
+                part = pick_rows(known, rows)
                 found = self._tighten(jacobian.name, rows, index, part, adjoints)
-                known = _with_rows(known, rows, found)
+                known = with_rows(known, rows, found)
         return known.reshape(*elements.shape)
 
     def _row_groups(self, elements: Interval, matters: Tensor) -> Sequence[Tensor]:
@@ -234,7 +216,7 @@ class _Run:
             problem.rows[rows],
             self._forward,
             problem.slopes,
-            {name: _pick_rows(interval, rows) for name, interval in adjoints.items()},
+            {name: pick_rows(interval, rows) for name, interval in adjoints.items()},
             (self._gates.region,),
         )
 
@@ -247,47 +229,3 @@ class _Run:
         below = self._problem.backward.ancestors(target)
         gates = (gate.name for gate in self._problem.backward.gates if gate.name in below)
         return any(self._open(gate).numel() for gate in gates)
-
-
-def _pick_rows(interval: Interval, rows: Tensor) -> Interval:
-    return Interval(interval.lower[rows], interval.upper[rows])
-
-
-def _rows_of_problem(problem: JacobianProblem, rows: Tensor) -> JacobianProblem:
-    return JacobianProblem(
-        problem.backward,
-        problem.rows[rows],
-        problem.preactivations,
-        problem.memory,
-        problem.fixed,
-    )
-
-
-def _rows_of(known: JacobianBounds, rows: Tensor) -> JacobianBounds:
-    assert known.adjoints is not None
-    return JacobianBounds(
-        _pick_rows(known.elements, rows),
-        None if known.row_norms is None else known.row_norms[rows],
-        {name: _pick_rows(interval, rows) for name, interval in known.adjoints.items()},
-    )
-
-
-def _with_rows(known: Interval, rows: Tensor, found: Interval) -> Interval:
-    """`known` with some of its rows replaced."""
-    return Interval(
-        known.lower.index_copy(0, rows, found.lower), known.upper.index_copy(0, rows, found.upper)
-    )
-
-
-def _with_bounds(known: JacobianBounds, rows: Tensor, found: JacobianBounds) -> JacobianBounds:
-    assert known.adjoints is not None and found.adjoints is not None
-    norms = known.row_norms
-    if found.row_norms is not None:
-        if norms is None:
-            norms = torch.full((len(known.elements.lower),), torch.inf, dtype=torch.float64)
-        norms = norms.index_copy(0, rows, found.row_norms)
-    return JacobianBounds(
-        _with_rows(known.elements, rows, found.elements),
-        norms,
-        {name: _with_rows(old, rows, found.adjoints[name]) for name, old in known.adjoints.items()},
-    )

@@ -76,11 +76,15 @@ def bound_entries(
     preactivations: Preactivations,
 ) -> Interval:
     """Bounds of the given flat entries of a forward node: [entries], rounded outward."""
-    identity = one_hot(index, problem.forward[target].shape)
-    upper = forward_upper(problem, engine, target, identity, preactivations)
-    lower = -forward_upper(problem, engine, target, -identity, preactivations)
+    shape = problem.forward[target].shape
+    lower, upper = [], []
+    # The unit objectives of all entries of a convolution would take gigabytes.
+    for part in index.split(chunk_size(problem, engine, target)):
+        unit = one_hot(part, shape)
+        upper.append(forward_upper(problem, engine, target, unit, preactivations))
+        lower.append(-forward_upper(problem, engine, target, -unit, preactivations))
     try:
-        return Interval(lower, upper)
+        return Interval(torch.cat(lower), torch.cat(upper))
     except InvertedInterval as error:
         raise NumericalFailure(f"bounds of {target!r} are inverted or NaN") from error
 
@@ -107,7 +111,7 @@ def forward_upper(
         )
     reach = problem.region.bounding.magnitude.reshape(1, *forward.input_shape)
     results = []
-    for part in objective.split(chunk_size(problem, objective)):
+    for part in objective.split(chunk_size(problem, engine, target)):
         value = engine.forward_upper(target, part, preactivations)
         slack = rounding_slack(
             forward, target, part, {ForwardGraph.INPUT: reach}, slopes, intercepts
@@ -126,8 +130,6 @@ def one_hot(index: Tensor, shape: tuple[int, ...]) -> Tensor:
     return rows.reshape(index.numel(), 1, *shape)
 
 
-def chunk_size(problem: ForwardProblem, objective: Tensor) -> int:
-    """How many specs fit the memory: a few arrays of the largest layer's size at a time."""
-    largest = max(node.size for node in problem.forward)
-    per_spec = 8.0 * 6 * largest * objective.shape[1]
-    return max(1, min(objective.shape[0], int(problem.memory / per_spec)))
+def chunk_size(problem: ForwardProblem, engine: Engine, target: str) -> int:
+    """How many functions of a node fit the memory."""
+    return max(1, int(problem.memory / (8.0 * engine.values_held(problem.forward, target))))

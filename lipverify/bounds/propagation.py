@@ -20,6 +20,12 @@ from lipverify.region import AbstractRegion
 
 Relaxations = Mapping[str, Relaxation]
 
+LAYERS_HELD = 10.0
+"""Arrays of the largest layer's size that a substitution holds at once."""
+ALPHA_HELD = 10.0
+"""Arrays of every layer's size that a step of alpha-CROWN holds at once: slopes, their gradients,
+the optimiser's moments, and what is kept for the gradients."""
+
 
 class Engine(Protocol):
     """Bounds linear functions of a node from above; results are not rounded outward yet."""
@@ -43,6 +49,13 @@ class Engine(Protocol):
 
         `adjoints` holds the interval of the adjoint that each gate multiplies, by gate name;
         `slopes` the gates' own intervals, where they are narrower than the preactivations tell.
+        """
+        ...
+
+    def values_held(self, dag: Dag, target: str) -> float:
+        """About how many numbers each function of `target` takes at a time, per copy of the graph.
+
+        Measured; so that callers can keep to a memory.
         """
         ...
 
@@ -126,6 +139,10 @@ class NativeEngine:
             return constant
         return constant + (seed.flatten(2) * rows.unsqueeze(0)).sum(-1)
 
+    def values_held(self, dag: Dag, target: str) -> float:
+        below = dag.ancestors(target)
+        return LAYERS_HELD * max(node.size for node in dag if node.name in below)
+
 
 class GateRelaxation(Protocol):
     """A relaxation of y = d g from the intervals of d and g."""
@@ -186,10 +203,21 @@ def rounding_slack(
     longest path (Higham 2002, section 3.1). `sources` holds magnitudes of the sources [batch,
     *shape], `slopes` and `intercepts` the largest |slope| and |intercept| of each relaxed node.
     """
+    reach = substitution_reach(dag, target, sources, slopes, intercepts)
+    return reach.slack(dag, target, objective)
+
+
+def substitution_reach(
+    dag: Dag,
+    target: str,
+    sources: Mapping[str, Tensor],
+    slopes: Mapping[str, Tensor],
+    intercepts: Mapping[str, Tensor],
+) -> "PathReach":
+    """What `rounding_slack` knows before it sees an objective."""
     # Each constant is a flat sum over a node, and so is the last step at a source.
     depth = {name: 8 + dag[name].size for name in sources}
-    reach = path_reach(dag, target, PathReach(sources, depth), slopes, intercepts)
-    return reach.slack(dag, target, objective)
+    return path_reach(dag, target, PathReach(sources, depth), slopes, intercepts)
 
 
 @dataclass(frozen=True, eq=False)

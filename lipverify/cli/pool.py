@@ -88,9 +88,10 @@ def serve(connection: Connection, config: "VerifyConfig", threads: int) -> None:
 
     from lipverify.cli.messages import End, Failure, Message, answer, failure
     from lipverify.network import Network, load_network
+    from lipverify.reading import Reading
 
     torch.set_num_threads(threads)
-    networks: dict[str, Network] = {}
+    networks: dict[tuple[str, Reading], Network] = {}
 
     def send(message: Message) -> None:
         _send(connection, message)
@@ -98,17 +99,18 @@ def serve(connection: Connection, config: "VerifyConfig", threads: int) -> None:
     while (task := pickle.loads(connection.recv_bytes())) is not None:
         spec, file, sha256 = task
         try:
-            if file not in networks:
-                networks[file] = load_network(file)
+            key = (file, spec.reading)
+            if key not in networks:
+                networks[key] = load_network(file, reading=spec.reading)
         except Exception as error:
             send(failure(error))
             send(End())
             continue
-        if networks[file].sha256 != sha256:
+        if networks[key].sha256 != sha256:
             send(Failure(f"{file} changed while lipverify was running; run it again"))
             send(End())
             continue
-        answer(networks[file], spec, config, send)
+        answer(networks[key], spec, config, send)
 
 
 def _send(connection: Connection, value: object) -> None:

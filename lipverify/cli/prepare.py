@@ -8,7 +8,8 @@ from lipverify.cli.messages import failure
 from lipverify.errors import SpecError
 from lipverify.evidence.report_json import SpecFailure
 from lipverify.network import Network, load_network
-from lipverify.spec import Spec, bind, find_specs, read_spec
+from lipverify.reading import Reading
+from lipverify.spec import Spec, SpecFile, bind, find_specs, read_spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ def prepare(paths: Iterable[str]) -> Prepared:
     """Read all specs, and each network once, however many specs name it."""
     tasks: list[Task] = []
     failures: list[SpecFailure] = []
-    networks: dict[Path, Network | SpecFailure] = {}
+    networks: Known = {}
     for found in _specs(paths):
         if isinstance(found, SpecFailure):
             failures.append(found)
@@ -45,7 +46,7 @@ def prepare(paths: Iterable[str]) -> Prepared:
         name = str(found)
         try:
             file = read_spec(found)
-            network = _network(file.network, networks)
+            network = _network(file, networks)
             if isinstance(network, SpecFailure):
                 failures.append(SpecFailure(name, network.message))
                 continue
@@ -72,11 +73,14 @@ def _specs(paths: Iterable[str]) -> Iterator[Path | SpecFailure]:
                 yield file
 
 
-def _network(path: Path, known: dict[Path, Network | SpecFailure]) -> Network | SpecFailure:
-    key = path.resolve()
+Known = dict[tuple[Path, Reading], Network | SpecFailure]
+
+
+def _network(file: SpecFile, known: Known) -> Network | SpecFailure:
+    key = (file.network.resolve(), file.reading)
     if key not in known:
         try:
-            known[key] = load_network(path)
+            known[key] = load_network(file.network, reading=file.reading)
         except Exception as error:
-            known[key] = SpecFailure(str(path), failure(error).message)
+            known[key] = SpecFailure(str(file.network), failure(error).message)
     return known[key]

@@ -6,6 +6,7 @@ from pathlib import Path
 from lipverify.network.node_info import NodeInfo
 from lipverify.network.onnx_file import TensorInfo, interface_problems, read_file
 from lipverify.network.onnx_graph import convert
+from lipverify.reading import AS_IT_IS, Reading
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ class Inspection:
         return not self.problems and not self.unsupported
 
 
-def inspect_network(path: str | Path) -> Inspection:
+def inspect_network(path: str | Path, reading: Reading = AS_IT_IS) -> Inspection:
     """List the nodes of an ONNX file; `NetworkError` only if the file itself is unreadable."""
     file = read_file(Path(path))
-    conversion = convert(file)
+    conversion = convert(file, reading)
     return Inspection(
         str(path),
         file.sha256,
@@ -44,5 +45,5 @@ def inspect_network(path: str | Path) -> Inspection:
         file.outputs,
         conversion.nodes,
         conversion.parameters,
-        (*interface_problems(file), *conversion.errors),
+        (*interface_problems(file, reading), *conversion.errors),
     )

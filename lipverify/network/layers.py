@@ -26,6 +26,7 @@ from lipverify.operators import (
     Shape,
     Transpose,
 )
+from lipverify.reading import Preprocessing
 
 Padding = tuple[tuple[int, int], ...]
 
@@ -344,3 +345,21 @@ def batch_norm(
         bias.reshape(per_channel),
         BATCH_NORM_ROUNDING,
     )
+
+
+def preprocess(build: GraphBuilder, preprocessing: Preprocessing | None) -> Value:
+    """What enters the network, made from the graph's input."""
+    x = build.input
+    if preprocessing is None:
+        return x
+    build.begin("preprocessing")
+    mean, std, factor, offset = (
+        preprocessing.spread(name, build.shape(x.node)) for name, _ in preprocessing
+    )
+    if mean is not None:
+        x = scale(build, x, shift=-mean)
+    if std is not None:
+        x = divide(build, x, std)
+    if factor is not None or offset is not None:
+        x = scale(build, x, factor, offset)
+    return x

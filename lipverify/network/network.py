@@ -11,6 +11,7 @@ from lipverify.graph import ForwardGraph, output
 from lipverify.network.node_info import NodeInfo
 from lipverify.network.original import AbstractOriginal
 from lipverify.numerics import MISMATCH_RELATIVE
+from lipverify.reading import AS_IT_IS, Reading
 
 AGREEMENT_SCALES = (0.1, 0.5, 1.0, 2.0)
 """Standard deviations of the normal points that graph and original are compared at."""
@@ -24,7 +25,8 @@ class Network:
     """`graph` has float64 weights, and shapes without the batch.
 
     `source` is the path as given, or the module's class name. `sha256` is that of the file's
-    bytes; for a module, of its graph with all weights. `nodes` are those of the original.
+    bytes (and of those that hold its weights); for a module, of its graph with all weights.
+    `nodes` are those of the original. With a preprocessing, graph and original begin before it.
     """
 
     graph: ForwardGraph
@@ -32,6 +34,7 @@ class Network:
     sha256: str
     nodes: tuple[NodeInfo, ...] = field(repr=False)
     evaluator: AbstractOriginal = field(repr=False)
+    reading: Reading = AS_IT_IS
 
     @property
     def dtype(self) -> torch.dtype:

@@ -92,8 +92,9 @@ def fold(node: "onnx.NodeProto", operands: Mapping[str, Array], opset: int) -> S
         raise UnsupportedOperator(
             f"its operands are constants, but it cannot be evaluated ({error})"
         ) from error
-    return [_as_float64(np.asarray(result)) for result in results]
+    return [as_constant(np.asarray(result)) for result in results]
 
 
-def _as_float64(array: Array) -> Array:
+def as_constant(array: Array) -> Array:
+    """Floats as float64; integers and booleans as they are."""
     return array.astype(np.float64) if array.dtype.kind == "f" else array

@@ -11,14 +11,16 @@ import numpy as np
 from lipverify.errors import NetworkError, NetworkMismatch, UnsupportedOperator
 from lipverify.graph import ForwardGraph
 from lipverify.network.builder import GraphBuilder, Switched, Value
+from lipverify.network.layers import preprocess
 from lipverify.network.node_info import NodeInfo
 from lipverify.network.onnx_convert import CONVERTERS, NOTES
 from lipverify.network.onnx_file import STANDARD_DOMAINS, OnnxFile, import_onnx
-from lipverify.network.onnx_fold import Array, can_fold, fold, to_array
+from lipverify.network.onnx_fold import Array, as_constant, can_fold, fold, to_array
 from lipverify.network.onnx_node import OnnxNode
 from lipverify.network.onnx_selection import SWITCH_CONVERTERS
 from lipverify.network.switch import JUMPS
 from lipverify.operators import Shape
+from lipverify.reading import AS_IT_IS, Reading
 
 if TYPE_CHECKING:
     import onnx
@@ -52,13 +54,13 @@ class Conversion:
     graph: ForwardGraph | None
 
 
-def convert(file: OnnxFile) -> Conversion:
+def convert(file: OnnxFile, reading: Reading = AS_IT_IS) -> Conversion:
     """Read every node. `graph` is None if any of them, or the file as a whole, cannot be read.
 
     `NetworkError` if a stored weight cannot be read.
     """
     try:
-        return _Walk(file).run()
+        return _Walk(file, reading).run()
     except NetworkError as error:
         raise NetworkError(f"{file.path}: {error}") from error
 
@@ -66,21 +68,24 @@ def convert(file: OnnxFile) -> Conversion:
 class _Walk:
     """One pass over the nodes of a file, in their (topological) order."""
 
-    def __init__(self, file: OnnxFile) -> None:
+    def __init__(self, file: OnnxFile, reading: Reading) -> None:
         graph = file.model.graph
         self.file = file
         self.tensors: dict[str, Operand] = {t.name: to_array(t) for t in graph.initializer}
         self.stored = dict(self.tensors)
-        first = file.inputs[0].static_shape if file.inputs else None
+        fixed = file.fixed(reading)
+        moving = [tensor for tensor in file.inputs if tensor.name not in fixed]
+        first = moving[0].static_shape if moving else None
         self.build = GraphBuilder(first or (1,))
-        for position, tensor in enumerate(file.inputs):
+        for position, tensor in enumerate(moving):
             shape = tensor.static_shape
             if shape is None:
                 self.tensors[tensor.name] = UNKNOWN
             elif position == 0:
-                self.tensors[tensor.name] = self.build.input
+                self.tensors[tensor.name] = preprocess(self.build, reading.preprocessing)
             else:
                 self.tensors[tensor.name] = self.build.placeholder(shape)
+        self.tensors.update({name: as_constant(value) for name, value in fixed.items()})
         self.errors: list[str] = []
         self.used = _used_tensors(graph, {tensor.name for tensor in file.outputs})
 

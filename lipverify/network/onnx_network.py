@@ -9,36 +9,46 @@ from lipverify.network.node_info import refuse_unsupported
 from lipverify.network.onnx_convert import CONVERTERS
 from lipverify.network.onnx_file import DTYPES, interface_problems, read_file
 from lipverify.network.onnx_graph import convert
-from lipverify.network.original import OnnxOriginal, with_batching
+from lipverify.network.original import OnnxOriginal, preprocessed, with_batching
+from lipverify.reading import AS_IT_IS, Reading
 
 
-def read_onnx(path: Path) -> Network:
+def read_onnx(path: Path, reading: Reading = AS_IT_IS) -> Network:
     """The network in an ONNX file.
 
     The batch is the first dimension of the input if that is dynamic or 1; otherwise the whole
     tensor is one input. `NetworkError` for a file that cannot be read, or that is no function from
-    one input to one output; `UnsupportedOperator` listing all nodes that cannot be bounded.
+    one input (beside those that `reading` fixes) to one output; `UnsupportedOperator`
+    listing all nodes that cannot be bounded.
     """
     file = read_file(path)
-    problem = next(interface_problems(file), None)
+    problem = next(interface_problems(file, reading), None)
     if problem is not None:
         raise NetworkError(f"{path}: {problem}")
-    conversion = convert(file)
+    conversion = convert(file, reading)
     if conversion.errors:
         raise NetworkError(f"{path}: {conversion.errors[0]}")
     refuse_unsupported(str(path), conversion.nodes, CONVERTERS)
     graph = conversion.graph
     assert graph is not None, "a conversion without errors has a graph"
-    (tensor,) = file.inputs
+    fixed = file.fixed(reading)
+    (tensor,) = (tensor for tensor in file.inputs if tensor.name not in fixed)
     shape = tensor.static_shape
     assert shape is not None and prod(shape) == graph.input_size
     original = OnnxOriginal(
-        source=str(path), model=file.content, shape=shape, dtype=DTYPES[tensor.dtype]
+        source=str(path),
+        model=file.content,
+        shape=shape,
+        dtype=DTYPES[tensor.dtype],
+        input=tensor.name,
+        fixed=fixed,
+        repeated=frozenset(tensor.name for tensor in file.inputs if tensor.is_batched),
     )
     return Network(
         graph,
         str(path),
         file.sha256,
         conversion.nodes,
-        with_batching(original) if tensor.is_batched else original,
+        preprocessed(with_batching(original) if tensor.is_batched else original, reading),
+        reading,
     )

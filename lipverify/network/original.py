@@ -1,16 +1,20 @@
 """The original network, run by its own engine: the judge of our graph and of counterexamples."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, final
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lipverify.errors import MissingDependency, NetworkError
+from lipverify.network.builder import without_batch
 from lipverify.operators import Shape
+from lipverify.reading import Preprocessing, Reading
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -54,10 +58,17 @@ class AbstractOriginal(ABC):
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OnnxOriginal(AbstractOriginal):
-    """An ONNX file's bytes, run by onnxruntime on one thread. `source` is its path, for errors."""
+    """An ONNX model's bytes, run by onnxruntime on one thread. `source` is its path, for errors.
+
+    `input` is the name of the input that moves; `fixed` holds the values of the others, at a batch
+    of 1, of which those in `repeated` are given once per point of a batch.
+    """
 
     source: str
     model: bytes = field(repr=False)
+    input: str
+    fixed: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
+    repeated: frozenset[str] = frozenset()
 
     @cached_property
     def _engine(self) -> "onnxruntime.InferenceSession":
@@ -86,8 +97,13 @@ class OnnxOriginal(AbstractOriginal):
 
     def _run(self, x: Tensor) -> Tensor:
         engine = self._engine
+        count = x.shape[0] if self.batched else 1
+        feed = {
+            name: value.repeat(count, axis=0) if name in self.repeated else value
+            for name, value in self.fixed.items()
+        }
         try:
-            (y,) = engine.run(None, {engine.get_inputs()[0].name: x.contiguous().numpy()})
+            (y,) = engine.run(None, {self.input: x.contiguous().numpy(), **feed})
         except Exception as error:
             raise NetworkError(
                 f"{self.source}: onnxruntime cannot run it on shape {list(x.shape)}: {error}"
@@ -115,6 +131,40 @@ class TorchOriginal(AbstractOriginal):
                 f"{type(self.module).__name__} returns a {type(y).__name__}; expected one tensor"
             )
         return y
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PreprocessedOriginal(AbstractOriginal):
+    """Another original behind a preprocessing, which is computed in float64."""
+
+    inner: AbstractOriginal
+    preprocessing: Preprocessing
+
+    def _run(self, x: Tensor) -> Tensor:
+        sample = without_batch(self.shape)
+        mean, std, scale, offset = (
+            self.preprocessing.spread(name, sample) for name, _ in self.preprocessing
+        )
+        y = x.to(torch.float64)
+        y = y if mean is None else y - mean
+        y = y if std is None else y / std
+        y = y if scale is None else y * scale
+        y = y if offset is None else y + offset
+        return self.inner._run(y.to(self.dtype))
+
+
+def preprocessed(original: AbstractOriginal, reading: Reading) -> AbstractOriginal:
+    """The original behind the reading's preprocessing, if it has one."""
+    if reading.preprocessing is None:
+        return original
+    return PreprocessedOriginal(
+        shape=original.shape,
+        dtype=original.dtype,
+        batched=original.batched,
+        inner=original,
+        preprocessing=reading.preprocessing,
+    )
 
 
 def with_batching(original: AbstractOriginal) -> AbstractOriginal:

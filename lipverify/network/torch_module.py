@@ -18,13 +18,15 @@ from torch.utils._pytree import tree_leaves, tree_map
 from lipverify.errors import NetworkError, UnsupportedOperator
 from lipverify.graph import ForwardGraph
 from lipverify.network.builder import GraphBuilder, Switched, Value
+from lipverify.network.layers import preprocess
 from lipverify.network.network import Network, graph_digest
 from lipverify.network.node_info import NodeInfo, refuse_unsupported
-from lipverify.network.original import TorchOriginal, with_batching
+from lipverify.network.original import TorchOriginal, preprocessed, with_batching
 from lipverify.network.switch import JUMPS
 from lipverify.network.torch_convert import CONVERTERS, SUPPORTED
 from lipverify.network.torch_node import TorchNode
 from lipverify.network.torch_selection import SWITCH_CONVERTERS
+from lipverify.reading import AS_IT_IS, Reading
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 DTYPES = (torch.float32, torch.float64)
 
 
-def read_module(module: torch.nn.Module, example_input: Tensor | None) -> Network:
+def read_module(
+    module: torch.nn.Module, example_input: Tensor | None, reading: Reading = AS_IT_IS
+) -> Network:
     """The network in a module, in eval mode: a copy is read, the module itself is left alone.
 
     `example_input` [batch, ...] tells the input's shape and type; the batch (any) is the first
@@ -51,12 +55,17 @@ def read_module(module: torch.nn.Module, example_input: Tensor | None) -> Networ
             f"{source}: example_input has shape {list(example_input.shape)} and type "
             f"{example_input.dtype}; expected float32 or float64 with a batch of 1 or more in front"
         )
+    if reading.inputs:
+        raise NetworkError(
+            f"{source}: a torch module has one input, which moves; none can be fixed"
+        )
     own = _copy(source, module)
     example = example_input[:1].detach().cpu()
     original = TorchOriginal(module=own, shape=tuple(example.shape), dtype=example.dtype)
     original.evaluate(example.reshape(1, -1))  # fails with a clearer message than the export
-    graph, nodes = _Walk(source, _export(source, own, example)).run()
-    return Network(graph, source, graph_digest(graph), nodes, with_batching(original))
+    graph, nodes = _Walk(source, _export(source, own, example), reading).run()
+    evaluator = preprocessed(with_batching(original), reading)
+    return Network(graph, source, graph_digest(graph), nodes, evaluator, reading)
 
 
 def _copy(source: str, module: torch.nn.Module) -> torch.nn.Module:
@@ -92,9 +101,10 @@ def _export(source: str, module: torch.nn.Module, example: Tensor) -> "ExportedP
 class _Walk:
     """One pass over an exported program."""
 
-    def __init__(self, source: str, program: "ExportedProgram") -> None:
+    def __init__(self, source: str, program: "ExportedProgram", reading: Reading) -> None:
         self.source = source
         self.program = program
+        self.reading = reading
         self.results: dict[str, Any] = {}
         self.nodes: list[NodeInfo] = []
         self.errors: list[str] = []
@@ -138,7 +148,7 @@ class _Walk:
         if len(free) != 1:
             raise NetworkError(f"{self.source}: expected one input, found {len(free)}")
         build = GraphBuilder(tuple(_first_result(free[0]).shape))
-        self.results[free[0].name] = build.input
+        self.results[free[0].name] = preprocess(build, self.reading.preprocessing)
         return build
 
     def _require_finite(self, used: set[str]) -> None:

@@ -101,3 +101,12 @@ class Clock:
 
     def expired(self) -> bool:
         return self.timeout is not None and self.seconds >= self.timeout
+
+
+POINTS_SHARE = 0.25
+"""Of the time left, for the search for points: bounds come after it, and need some too."""
+
+
+def points_clock(clock: Clock) -> Clock:
+    """The clock of the search for points that comes before all bounds."""
+    return clock if clock.left is None else clock.limited(POINTS_SHARE * clock.left)

@@ -11,6 +11,7 @@ from lipverify.bounds.preactivation import Preactivations, open_entries
 from lipverify.graph import Node
 from lipverify.operators import Activation
 from lipverify.query import NormQuery
+from lipverify.search.estimates import alpha_stop, crown_stop, quadratic_cost
 from lipverify.search.exact import not_offered, size_of, too_large
 from lipverify.search.job import Job, Stop
 from lipverify.verdict import Reason
@@ -27,14 +28,8 @@ SIGN_BINARIES = 400
 """The same for programs of one derivative or one output, which are much easier."""
 SHARE = 0.5
 """Of the time left, for a program that may not finish."""
-STEP_SECONDS = 2e-9
-"""An interior-point step of the quadratic dual takes this times the cube of its variables."""
-STEP_BYTES = 400.0
-"""And this times their square in memory."""
 UNLIMITED = 60.0
 """Seconds that stand for the time left where there is no timeout, for shares of it."""
-STEPS = 15
-"""Fewer steps hardly ever give a bound that is better than the linear one."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +85,8 @@ def norm_choices(job: Job, query: NormQuery, signs: int, on_rows: bool) -> tuple
 
     `on_rows`: the norm is a maximum of objectives on single rows.
     """
+    if crown_stop(job.setting, job.clock) is not None:
+        return ()
     asked, openness = _asked(job), Openness(job)
     walk = [Choice("walk", str(openness))] if openness.gates > WALKED_GATES else []
     if asked is not None:
@@ -112,6 +109,8 @@ def norm_choices(job: Job, query: NormQuery, signs: int, on_rows: bool) -> tuple
 
 def sign_choices(job: Job) -> tuple[Choice, ...]:
     """For the sign of one derivative."""
+    if crown_stop(job.setting, job.clock) is not None:
+        return ()
     asked = _asked(job)
     if asked is not None:
         return asked
@@ -130,6 +129,8 @@ def sign_choices(job: Job) -> tuple[Choice, ...]:
 
 def output_choices(job: Job) -> tuple[Choice, ...]:
     """For linear constraints on outputs."""
+    if crown_stop(job.setting, job.clock) is not None:
+        return ()
     asked = _asked(job)
     if asked is not None:
         return tuple(choice for choice in asked if choice.search != "gates")
@@ -153,9 +154,17 @@ def seconds_of(job: Job, choice: Choice) -> float | None:
 
 def best_preactivations(job: Job, choice: Choice) -> Preactivations:
     """CROWN's for a first try, which has to be quick; else the tightest that the method offers."""
-    if choice.share < 1.0 and job.method.late:
+    quick = choice.share < 1.0 and job.method.late
+    if quick or alpha_stop(job.setting, job.clock) is not None:
         return job.setting.crown_preactivations
     return job.setting.alpha_preactivations
+
+
+def late_stages(job: Job) -> tuple[str, ...]:
+    """The method's late stages for this network and region."""
+    if alpha_stop(job.setting, job.clock) is not None:
+        return job.method.late
+    return job.method.late_on(job.setting)
 
 
 def gate_stage(subproblems: int) -> str:
@@ -167,15 +176,18 @@ def too_many_gates(job: Job, extra: int) -> Stop | None:
 
     Without a timeout, memory decides alone.
     """
+    stop = alpha_stop(job.setting, job.clock)
+    if stop is not None:
+        return stop
     gates = Openness(job).gates
-    variables = 1.0 + gates + extra
-    values = sum(node.size for node in job.setting.backward)
-    size = STEP_BYTES * variables**2 + 2 * 8.0 * variables * values
+    cost = quadratic_cost(job.setting, gates, extra)
     what = f"the quadratic dual of {_gates(gates)}"
-    if size > job.setting.memory:
+    if cost.bytes > job.setting.memory:
         allowed = job.setting.memory
-        return Stop(Reason.MEMORY, f"{what} needs {size:.3g} bytes, allowed are {allowed:.3g}")
-    seconds, left = STEPS * STEP_SECONDS * variables**3, job.clock.left
+        return Stop(
+            Reason.MEMORY, f"{what} needs {cost.bytes:.3g} bytes, allowed are {allowed:.3g}"
+        )
+    seconds, left = cost.seconds, job.clock.left
     if left is not None and seconds > left:
         return Stop(Reason.TIMEOUT, f"{what} takes about {seconds:.0f} s, {left:.0f} s are left")
     return None
@@ -213,6 +225,7 @@ def _count(count: int, one: str, many: str) -> str:
 __all__ = [
     "Choice",
     "Openness",
+    "late_stages",
     "norm_choices",
     "output_choices",
     "sign_choices",

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lipverify.bounds.effort import Effort
 from lipverify.bounds.jacobian import JacobianBounds
 from lipverify.bounds.methods import STAGES, Setting
-from lipverify.bounds.optimised import Effort
 from lipverify.bounds.preactivation import Preactivations, forward_upper
 from lipverify.errors import InvertedInterval, NumericalFailure, OutOfDomain
 from lipverify.norms import AbstractNorm, norm_named, operator_norm
@@ -20,6 +20,7 @@ from lipverify.numerics import add_down, add_up, gamma
 from lipverify.operators.gate import relax_chords
 from lipverify.query import NormQuery, OutputQuery, SlopeQuery
 from lipverify.search.budget import Clock, Note
+from lipverify.search.estimates import stage_stop
 from lipverify.search.job import TOO_LOOSE, Stop, timeout
 from lipverify.verdict import Reason
 
@@ -62,10 +63,16 @@ def norm_upper(
     signed = sign_rows(query.rows) if by_signs else None
     known = best.known
     known_signs: JacobianBounds | None = None
-    effort = Effort(clock.expired, _enough(query, lower))
+    effort = Effort(clock.expired, _enough(query, lower), norms_only=True)
+    skipped: Stop | None = None
     for name in stages:
         if clock.expired():
             return NormBound(best.upper, best.stage, timeout(clock), known)
+        left_out = stage_stop(setting, name, clock)
+        if left_out is not None:
+            skipped = left_out
+            note(name, lower, best.upper, detail=f"left out: {left_out.detail}")
+            continue
         stage = STAGES[name]
         try:
             known = stage(setting, query.rows, query.input_norm, known, effort)
@@ -84,7 +91,7 @@ def norm_upper(
         note(name, lower, best.upper)
         if decided():
             return NormBound(best.upper, best.stage, None, known)
-    return NormBound(best.upper, best.stage, TOO_LOOSE, known)
+    return NormBound(best.upper, best.stage, skipped or TOO_LOOSE, known)
 
 
 def _enough(query: NormQuery, lower: float) -> float:
@@ -127,9 +134,15 @@ def slope_bounds(
     best = start or SlopeBounds(-infinite, infinite, "none", None)
     known = best.known
     effort = Effort(clock.expired)
+    skipped: Stop | None = None
     for name in stages:
         if clock.expired():
             return replace(best, stop=timeout(clock))
+        left_out = stage_stop(setting, name, clock)
+        if left_out is not None:
+            skipped = left_out
+            note(name, None, None, detail=f"left out: {left_out.detail}")
+            continue
         try:
             known = STAGES[name](setting, query.row, norm, known, effort)
         except BREAKDOWNS as error:
@@ -141,7 +154,7 @@ def slope_bounds(
         note(name, float(lower.min()), float(upper.max()))
         if bool((worst <= query.threshold).all()):
             return best
-    return replace(best, stop=TOO_LOOSE)
+    return replace(best, stop=skipped or TOO_LOOSE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,9 +182,15 @@ def output_upper(
     infinite = torch.full((len(query.rows),), torch.inf, dtype=torch.float64)
     best = start or OutputBounds(infinite, "none", None)
     objective = query.rows.reshape(len(query.rows), 1, *forward.output_shape)
+    skipped: Stop | None = None
     for name, bound in _output_stages(setting, objective, stages):
         if clock.expired():
             return OutputBounds(best.upper, best.stage, timeout(clock))
+        left_out = stage_stop(setting, name, clock)
+        if left_out is not None:
+            skipped = left_out
+            note(name, -float(best.upper.max()), None, detail=f"left out: {left_out.detail}")
+            continue
         try:
             upper = torch.minimum(best.upper, bound())
         except BREAKDOWNS as error:
@@ -180,7 +199,7 @@ def output_upper(
         note(name, -float(upper.max()), None)
         if satisfied(upper, query):
             return best
-    return OutputBounds(best.upper, best.stage, TOO_LOOSE)
+    return OutputBounds(best.upper, best.stage, skipped or TOO_LOOSE)
 
 
 def satisfied(upper: Tensor, query: OutputQuery) -> bool:

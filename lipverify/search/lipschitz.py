@@ -6,6 +6,7 @@ from lipverify import confirm
 from lipverify.errors import NumericalFailure
 from lipverify.evidence import Bound, Witness
 from lipverify.query import NormQuery
+from lipverify.search.budget import points_clock
 from lipverify.search.choices import norm_choices
 from lipverify.search.exact import not_offered
 from lipverify.search.job import TOO_LOOSE, Decision, Job, timeout
@@ -76,7 +77,7 @@ def _witness(job: Job, query: NormQuery) -> NormWitness:
             query,
             job.config.witness,
             job.config.seed,
-            job.clock.expired,
+            points_clock(job.clock).expired,
         )
 
     def check(witness: NormWitness) -> NormWitness:

@@ -12,6 +12,7 @@ from lipverify.search.choices import (
     Choice,
     best_preactivations,
     gate_stage,
+    late_stages,
     seconds_of,
     too_many_gates,
 )
@@ -204,7 +205,7 @@ def by_late_stages(
 
     def bound_it() -> NormBound:
         lower = best.witness.value
-        stages = job.method.late_on(job.setting)
+        stages = late_stages(job)
         return norm_upper(job.setting, query, stages, lower, job.clock, job.note, root)
 
     def check(found: NormBound) -> NormBound:

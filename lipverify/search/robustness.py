@@ -11,6 +11,7 @@ from lipverify.confirm import Unconfirmed
 from lipverify.evidence import Bound
 from lipverify.graph import output
 from lipverify.query import OutputQuery, output_query
+from lipverify.search.budget import points_clock
 from lipverify.search.choices import Choice, best_preactivations, output_choices, seconds_of
 from lipverify.search.exact import (
     MilpBudget,
@@ -64,7 +65,7 @@ def decide_robustness(job: Job, prop: Robustness) -> Decision:
         query,
         job.config.witness,
         job.config.seed,
-        job.clock.expired,
+        points_clock(job.clock).expired,
     )
     infinite = torch.full((len(query.rows),), torch.inf, dtype=torch.float64)
     margins = Margins(OutputBounds(infinite, "none", None), float("inf"), None)

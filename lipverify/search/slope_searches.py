@@ -16,6 +16,7 @@ from lipverify.search.choices import (
     Choice,
     best_preactivations,
     gate_stage,
+    late_stages,
     seconds_of,
     too_many_gates,
 )
@@ -110,7 +111,7 @@ def by_late_stages(job: Job, slope: Slope, choice: Choice, limit: int | None) ->
     single = _single(slope)
     known = slope.known
     start = SlopeBounds(_tensor(slope.lower), _tensor(slope.upper), slope.stage, None, known)
-    late = job.method.late_on(job.setting)
+    late = late_stages(job)
     found = slope_bounds(job.setting, single, late, job.clock, job.note, start)
     ends = float(found.lower), float(found.upper)
     found_slope = replace(slope, lower=ends[0], upper=ends[1], known=found.known, stop=found.stop)

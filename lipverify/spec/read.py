@@ -11,11 +11,13 @@ from typing import Annotated, Any
 from pydantic import Field, PlainValidator
 
 from lipverify.errors import EmptyRegion, RegionError, SpecError
+from lipverify.reading import AS_IT_IS, Reading
 from lipverify.spec.document import Document, read_document
 from lipverify.spec.entry import PropertyEntry
 from lipverify.spec.fields import Entry, Text, Texts, read_entry
 from lipverify.spec.problem import Misfit, hint, shown
 from lipverify.spec.property import KINDS
+from lipverify.spec.reading_entry import FixedInputs, read_preprocessing
 from lipverify.spec.region_entry import RegionEntry, read_region
 from lipverify.spec.sizes import Sizes
 from lipverify.spec.spec import Spec
@@ -37,12 +39,15 @@ class _Header(Entry):
     network: Text = Field(description="the network's file, relative to this one")
     region: Anything = Field(description="center and radius, or lower and upper")
     features: Texts = None
+    preprocessing: Anything = None
+    inputs: FixedInputs = ()
     properties: Anything = Field(description="a list of properties")
 
 
 @dataclass(frozen=True, eq=False)
 class SpecFile:
-    """A spec file that is sound by itself. `network` is found relative to the file's folder."""
+    """A spec file that is sound by itself. `network` is found relative to the file's folder;
+    `reading` says how it is to be read."""
 
     path: Path
     name: str
@@ -51,6 +56,7 @@ class SpecFile:
     features: tuple[str, ...] | None
     properties: tuple[PropertyEntry, ...]
     document: Document
+    reading: Reading = AS_IT_IS
 
 
 def read_spec(path: str | Path) -> SpecFile:
@@ -76,6 +82,7 @@ def read_spec(path: str | Path) -> SpecFile:
             for position, entry in enumerate(entries)
         ),
         document=document,
+        reading=Reading(read_preprocessing(document), header.inputs),
     )
 
 
@@ -108,6 +115,7 @@ def bind(spec_file: SpecFile, input_size: int, output_size: int) -> Spec:
         features=sizes.features,
         path=spec_file.path,
         network=spec_file.network,
+        reading=spec_file.reading,
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from lipverify.reading import AS_IT_IS, Reading
 from lipverify.region import AbstractRegion
 from lipverify.spec.property import Property
 
@@ -12,7 +13,7 @@ class Spec:
     """One spec, checked against its network's input and output sizes.
 
     `path` is None for specs made in Python. `features` names the inputs ("x0", "x1", ... unless
-    the file names them).
+    the file names them). `reading` says how the network's file is to be read.
     """
 
     name: str
@@ -21,3 +22,4 @@ class Spec:
     features: tuple[str, ...]
     path: Path | None = None
     network: Path | None = None
+    reading: Reading = AS_IT_IS

@@ -12,6 +12,10 @@ from lipverify.graph import BackwardGraph, row_jacobian
 from lipverify.norms import operator_norm
 from lipverify.query import NormQuery
 
+AT_ONCE = 4e6
+"""Numbers (points x rows x nodes' sizes) held at a time: more take gigabytes on convolutions, and
+are slower."""
+
 Stop = Callable[[], bool]
 
 
@@ -36,7 +40,9 @@ class AbstractGoal(ABC):
 
     def measure(self, backward: BackwardGraph, points: Tensor) -> Tensor:
         """The values at points [b, n], kinks taken from the right: [b]."""
-        return self.values(row_jacobian(backward, points, self.rows))
+        per_point = len(self.rows) * sum(node.size for node in backward)
+        parts = points.split(max(1, int(AT_ONCE / max(1, per_point))))
+        return torch.cat([self.values(row_jacobian(backward, part, self.rows)) for part in parts])
 
 
 @final

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lipverify.bounds.cuts import CutRegion
+from lipverify.bounds.effort import Effort
 from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem, interval
 from lipverify.bounds.linear import linear
 from lipverify.bounds.lirpa.gates import GateEngine
@@ -21,7 +22,6 @@ from lipverify.bounds.mixtures import (
     gate_of,
     proved_upper,
 )
-from lipverify.bounds.optimised import Effort
 from lipverify.bounds.reduced_graph import reduce_graph
 from lipverify.config import GateConfig
 from lipverify.interval import Interval

@@ -44,7 +44,7 @@ def residual(path: Path) -> Path:
 
 def unsupported(path: Path) -> Path:
     nodes = [
-        helper.make_node("Asinh", ["x"], ["z"], name="odd"),
+        helper.make_node("Hardmax", ["x"], ["z"], name="odd"),
         helper.make_node("Relu", ["z"], ["y"], name="relu"),
     ]
     return save(path, nodes, {})

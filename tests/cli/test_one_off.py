@@ -166,7 +166,7 @@ def test_inspect_unsupported(cli: Cli, tmp_path: Path) -> None:
     document = json.loads(ran.out)
     assert document["supported"] is False
     assert [node["supported"] for node in document["nodes"]][0] is False
-    assert "unsupported: Asinh at node 'odd'" in ran.err
+    assert "unsupported: Hardmax at node 'odd'" in ran.err
 
 
 def test_verify_for_real(cli: Cli, net: Path, tmp_path: Path) -> None:

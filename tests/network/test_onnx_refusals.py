@@ -115,7 +115,7 @@ BAD_NETWORKS: dict[str, tuple[Callable[[], onnx.ModelProto], Sequence[str]]] = {
         lambda: model([node("Identity", "x")], [N, 3], dtype=TensorProto.INT64),
         ["has type int64; expected float or double"],
     ),
-    "external": (_external, ["initialiser 'w' is stored in another file"]),
+    "external": (_external, ["initialiser 'w' is stored in weights.bin, which does not exist"]),
     "onnxruntime": (
         lambda: _one(
             "Conv",

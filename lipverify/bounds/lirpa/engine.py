@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from lipverify.bounds.lirpa.module import JacobianModule
-from lipverify.bounds.propagation import GateRelaxation
+from lipverify.bounds.propagation import ALPHA_HELD, LAYERS_HELD, GateRelaxation
 from lipverify.errors import NumericalFailure
-from lipverify.graph import BackwardGraph, Node
+from lipverify.graph import BackwardGraph, Dag, Node
 from lipverify.interval import Interval
 from lipverify.numerics import float64_default
 from lipverify.operators import ReLU
@@ -79,6 +79,14 @@ class LirpaEngine:
                 intervals[gate.inputs[1]] = adjoints[gate.name]
         with translated(target):
             return self._module.upper(target, objective, self._region, rows, intervals)
+
+    def values_held(self, dag: Dag, target: str) -> float:
+        """Steps of alpha-CROWN keep what their gradients need, for every layer."""
+        below = dag.ancestors(target)
+        sizes = [node.size for node in dag if node.name in below]
+        if self._iterations == 0 or isinstance(dag, BackwardGraph):
+            return LAYERS_HELD * max(sizes)
+        return ALPHA_HELD * sum(sizes) + LAYERS_HELD * max(sizes)
 
 
 def _is_unstable_relu(node: Node, preactivations: Mapping[str, Interval]) -> bool:

@@ -56,7 +56,8 @@ def identity(network: Network, spec: Spec, config: VerifyConfig) -> Identity:
     chosen = {key: value for key, value in asdict(config).items() if key not in BUDGETS}
     settings = json.loads(json.dumps(chosen))  # as it is read back
     question = digest((spec.region, spec.properties, spec.features))
-    return Identity(FORMAT, __version__, network.sha256, question, settings)
+    read = network.sha256 + network.reading.digest
+    return Identity(FORMAT, __version__, read, question, settings)
 
 
 def digest(value: object) -> str:
