@@ -21,7 +21,12 @@ from lipverify.bounds.preactivation import (
     one_hot,
     open_entries,
 )
-from lipverify.bounds.propagation import activation_relaxations, rounding_slack, substitute
+from lipverify.bounds.propagation import (
+    forward_relaxations,
+    rounding_slack,
+    steepness,
+    substitute,
+)
 from lipverify.graph import ForwardGraph
 from lipverify.interval import Interval
 from lipverify.numerics import SMALLEST, gamma
@@ -165,19 +170,18 @@ def linear_uppers(
     `objective` is [k, 1, *shape of the node].
     """
     forward = problem.forward
-    relaxations = activation_relaxations(forward, node, preactivations)
+    relaxations = forward_relaxations(forward, node, preactivations)
     sources, constant = substitute(forward, node, objective, relaxations)
-    slopes, intercepts = {}, {}
-    for name, relaxation in relaxations.items():
-        operator = forward[name].operator
-        assert isinstance(operator, Activation)
-        slopes[name] = operator.gate(preactivations[forward[name].inputs[0]]).magnitude
-        intercepts[name] = torch.maximum(
-            relaxation.lower_intercept.abs(), relaxation.upper_intercept.abs()
-        )
+    steep = steepness(forward, relaxations, preactivations)
     reach = problem.region.bounding.magnitude.reshape(1, *forward.input_shape)
     slack = rounding_slack(
-        forward, node, objective, {ForwardGraph.INPUT: reach}, slopes, intercepts
+        forward,
+        node,
+        objective,
+        {ForwardGraph.INPUT: reach},
+        steep.slopes,
+        steep.intercepts,
+        steep.crossing,
     )
     slope = sources[ForwardGraph.INPUT].reshape(len(objective), -1)
     return slope, (constant + slack).reshape(-1)

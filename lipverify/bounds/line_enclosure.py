@@ -37,6 +37,11 @@ class Line:
     rows: Tensor
 
     def __post_init__(self) -> None:
+        for node in self.forward.products:
+            raise UnsupportedOperator(
+                f"node {node.origin or node.name!r} multiplies two branches: no walk along a line. "
+                "Use another method"
+            )
         for node in self.forward.activations:
             operator = node.operator
             assert isinstance(operator, Activation)

@@ -39,6 +39,8 @@ def mean_split(problem: JacobianProblem) -> JacobianBounds:
     for gate in backward.gates:  # those behind come first, so S of this one is complete
         radius = slopes[gate.name].radius.flatten()
         open_gates = (radius > 0).nonzero().flatten()
+        if not open_gates.numel():
+            continue
         adjoint = gate.inputs[1]
         bound = centers[adjoint].flatten(1).abs() + spread[adjoint]
         weight = (bound * radius)[:, open_gates]

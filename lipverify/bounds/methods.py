@@ -23,6 +23,7 @@ from lipverify.bounds.preactivation import (
     Preactivations,
     crown,
     interval_values,
+    open_of,
 )
 from lipverify.bounds.propagation import Engine, GateRelaxation, NativeEngine
 from lipverify.bounds.reduced_graph import reduce_graph
@@ -76,29 +77,33 @@ class Setting:
     def alpha_preactivations(self) -> Preactivations:
         """alpha-CROWN through auto_LiRPA, intersected with CROWN; CROWN where nothing is gained."""
         start = self.crown_preactivations
+        if not self.alpha_helps:
+            return start
+        return crown(self.forward_problem, self.alpha_engine, start)
+
+    @cached_property
+    def alpha_helps(self) -> bool:
+        """Whether alpha-CROWN has slopes to choose: those of open ReLUs behind other neurons."""
+        start = self.crown_preactivations
         relus = [
             node
             for node in self.network.graph.activations
             if isinstance(node.operator, ReLU) and _open(node.operator, start[node.inputs[0]])
         ]
-        if len(self.network.graph.activations) < 2 or not relus:
-            return start
-        return crown(self.forward_problem, self.alpha_engine, start)
+        return len(self.network.graph.gated) > 1 and bool(relus)
 
     @cached_property
     def alpha_gains(self) -> bool:
         """Whether alpha-CROWN closed a gate, or made the open ones' preactivations narrower."""
         crown_width = alpha_width = 0.0
-        for node in self.network.graph.activations:
-            assert isinstance(node.operator, Activation)
-            before = self.crown_preactivations[node.inputs[0]]
-            after = self.alpha_preactivations[node.inputs[0]]
-            slope, tighter = node.operator.gate(before), node.operator.gate(after)
-            was_open = slope.lower < slope.upper
-            if bool((was_open & (tighter.lower == tighter.upper)).any()):
-                return True
-            crown_width += float(before.width[was_open].sum())
-            alpha_width += float(after.width[was_open].sum())
+        for name, users in self.network.graph.gated:
+            before, after = self.crown_preactivations[name], self.alpha_preactivations[name]
+            for user in users:
+                was_open, still_open = open_of(user, before), open_of(user, after)
+                if was_open.numel() > still_open.numel():
+                    return True
+                crown_width += float(before.width.flatten()[was_open].sum())
+                alpha_width += float(after.width.flatten()[was_open].sum())
         return alpha_width < (1 - ALPHA_GAIN) * crown_width
 
     @cached_property
@@ -137,6 +142,8 @@ class Setting:
         Measured: with smooth gates they beat it, since it knows no link between slope and
         preactivation; and with many gates it takes long for a row.
         """
+        if self.network.graph.products:
+            return True
         count = 0
         for node in self.network.graph.activations:
             assert isinstance(node.operator, Activation)
@@ -239,6 +246,8 @@ def alpha_linear_stage(
 ) -> JacobianBounds:
     if known is not None and known.row_norms is not None and not setting.alpha_gains:
         return known
+    if setting.network.graph.products and not setting.alpha_helps:
+        return crown_linear_stage(setting, rows, input_norm, known)
     engine, preactivations = setting.alpha_engine, setting.alpha_preactivations
     return _linear(setting, rows, input_norm, known, preactivations, engine, effort)
 
@@ -250,9 +259,14 @@ def optimised_gates_stage(
     known: JacobianBounds | None,
     effort: Effort = EVERYTHING,
 ) -> JacobianBounds:
-    """What comes after the linear stage; which is done first if nothing is known."""
+    """What comes after the linear stage; which is done first if nothing is known.
+
+    Nothing where branches are multiplied: their gates' planes are not optimised.
+    """
     if known is None:
         known = alpha_linear_stage(setting, rows, input_norm, known, effort)
+    if setting.network.graph.products:
+        return known
     problem = setting.problem(rows, setting.alpha_preactivations)
     return optimised(setting.gate_bounds, problem, input_norm, known, effort)
 

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lipverify.bounds.propagation import Engine, activation_relaxations, rounding_slack
+from lipverify.bounds.propagation import (
+    Engine,
+    Known,
+    forward_relaxations,
+    rounding_slack,
+    steepness,
+)
 from lipverify.errors import InvertedInterval, NumericalFailure
-from lipverify.graph import ForwardGraph, evaluate_intervals
+from lipverify.graph import ForwardGraph, Node, evaluate_intervals
 from lipverify.interval import Interval
-from lipverify.operators import Activation
+from lipverify.operators import FACTOR, Activation
 from lipverify.region import AbstractRegion
 
 Preactivations = Mapping[str, Interval]
@@ -33,23 +39,19 @@ def interval_values(problem: ForwardProblem) -> dict[str, Interval]:
 
 
 def crown(problem: ForwardProblem, engine: Engine, start: Mapping[str, Interval]) -> Preactivations:
-    """CROWN bounds of every preactivation, layer by layer, intersected with `start`.
+    """CROWN bounds of every preactivation and factor, layer by layer, intersected with `start`.
 
     Only neurons whose gate is still open are bounded: the relaxation of the others is exact
     already. `start` holds at least one interval per preactivation.
     """
-    known: dict[str, Interval] = {}
-    for node in problem.forward.activations:
-        name = node.inputs[0]
-        if name in known:
-            continue
-        assert isinstance(node.operator, Activation)
+    known = Known({})
+    for name, users in problem.forward.gated:
         current = start[name]
-        index = open_entries(node.operator, current)
+        index = torch.cat([open_of(user, current) for user in users]).unique()
         if index.numel():
             bounds = bound_entries(problem, engine, name, index, known)
             current = refine(current, index, bounds)
-        known[name] = current
+        known = known.with_one(name, current)
     return known
 
 
@@ -57,6 +59,12 @@ def open_entries(activation: Activation, preactivation: Interval) -> Tensor:
     """Flat indices of the neurons whose gate is not one number."""
     slope = activation.gate(preactivation)
     return (slope.lower < slope.upper).flatten().nonzero().flatten()
+
+
+def open_of(user: Node, operand: Interval) -> Tensor:
+    """As `open_entries`, for an activation or a product that takes the operand."""
+    activation = user.operator
+    return open_entries(activation if isinstance(activation, Activation) else FACTOR, operand)
 
 
 def refine(current: Interval, index: Tensor, bounds: Interval) -> Interval:
@@ -98,23 +106,20 @@ def forward_upper(
 ) -> Tensor:
     """max objective . value of a forward node, rounded up: [specs, 1, *shape] -> [specs]."""
     forward = problem.forward
-    relaxations = activation_relaxations(forward, target, preactivations)
-    slopes, intercepts = {}, {}
-    for node in forward.activations:
-        if node.name not in relaxations:
-            continue
-        assert isinstance(node.operator, Activation)
-        relaxation = relaxations[node.name]
-        slopes[node.name] = node.operator.gate(preactivations[node.inputs[0]]).magnitude
-        intercepts[node.name] = torch.maximum(
-            relaxation.lower_intercept.abs(), relaxation.upper_intercept.abs()
-        )
+    relaxations = forward_relaxations(forward, target, preactivations)
+    steep = steepness(forward, relaxations, preactivations)
     reach = problem.region.bounding.magnitude.reshape(1, *forward.input_shape)
     results = []
     for part in objective.split(chunk_size(problem, engine, target)):
         value = engine.forward_upper(target, part, preactivations)
         slack = rounding_slack(
-            forward, target, part, {ForwardGraph.INPUT: reach}, slopes, intercepts
+            forward,
+            target,
+            part,
+            {ForwardGraph.INPUT: reach},
+            steep.slopes,
+            steep.intercepts,
+            steep.crossing,
         )
         results.append((value + slack).squeeze(1))
     return torch.cat(results)

@@ -4,7 +4,7 @@ Tensors of objectives have shape [specs, batch, *shape of the target node]: `bat
 independent copies of the graph (rows of the Jacobian), `specs` the functions bounded in each.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, final
 
@@ -12,13 +12,21 @@ import torch
 from torch import Tensor
 
 from lipverify.errors import NumericalFailure
-from lipverify.graph import BackwardGraph, Dag, ForwardGraph
+from lipverify.graph import BackwardGraph, Dag, ForwardGraph, Node
 from lipverify.interval import Interval
 from lipverify.numerics import SMALLEST, gamma
-from lipverify.operators import AffineOperator, Relaxation
+from lipverify.operators import (
+    Activation,
+    AffineOperator,
+    PlaneRelaxation,
+    Product,
+    Relaxation,
+)
 from lipverify.region import AbstractRegion
 
 Relaxations = Mapping[str, Relaxation]
+ForwardRelaxations = Mapping[str, Relaxation | PlaneRelaxation]
+"""By name of an activation or of a product of two branches."""
 
 LAYERS_HELD = 10.0
 """Arrays of the largest layer's size that a substitution holds at once."""
@@ -61,18 +69,22 @@ class Engine(Protocol):
 
 
 def substitute(
-    dag: Dag, target: str, objective: Tensor, relaxations: Relaxations
+    dag: Dag, target: str, objective: Tensor, relaxations: ForwardRelaxations
 ) -> tuple[dict[str, Tensor], Tensor]:
     """An affine function of the sources above objective . target: coefficients and constants.
 
     Zhang et al. 2018 (CROWN), on a DAG. Entries of `relaxations` have shape [batch or 1, *shape];
-    their operand is the node's last one. Constants have shape [specs, batch].
+    their operand is the node's last one, or both of a product. Constants have shape [specs, batch].
     """
     specs, batch = objective.shape[:2]
     pending: dict[str, Tensor] = {target: objective}
     constant = torch.zeros(specs, batch, dtype=objective.dtype)
     sources: dict[str, Tensor] = {}
     needed = dag.ancestors(target)
+
+    def hand_on(name: str, pulled: Tensor) -> None:
+        pending[name] = pending[name] + pulled if name in pending else pulled
+
     for node in dag.reversed():
         if node.name not in needed or node.name not in pending:
             continue
@@ -87,16 +99,19 @@ def substitute(
             flat = coefficient.reshape(specs * batch, *node.shape)
             for operand, name in enumerate(node.inputs):
                 pulled = operator.transpose(flat, operand).reshape(specs, batch, *dag[name].shape)
-                pending[name] = pending[name] + pulled if name in pending else pulled
+                hand_on(name, pulled)
         else:
             relaxation = relaxations[node.name]
             positive, negative = coefficient.clamp(min=0.0), coefficient.clamp(max=0.0)
             constant = constant + (
                 positive * relaxation.upper_intercept + negative * relaxation.lower_intercept
             ).flatten(2).sum(-1)
-            pulled = positive * relaxation.upper_slope + negative * relaxation.lower_slope
-            name = node.inputs[-1]
-            pending[name] = pending[name] + pulled if name in pending else pulled
+            if isinstance(relaxation, PlaneRelaxation):
+                hand_on(node.inputs[0], coefficient * relaxation.x_slope)
+                hand_on(node.inputs[1], coefficient * relaxation.y_slope)
+            else:
+                pulled = positive * relaxation.upper_slope + negative * relaxation.lower_slope
+                hand_on(node.inputs[-1], pulled)
     return sources, constant
 
 
@@ -115,7 +130,7 @@ class NativeEngine:
         self, target: str, objective: Tensor, preactivations: Mapping[str, Interval]
     ) -> Tensor:
         forward = self._backward.forward
-        relaxations = activation_relaxations(forward, target, preactivations)
+        relaxations = forward_relaxations(forward, target, preactivations)
         sources, constant = substitute(forward, target, objective, relaxations)
         if ForwardGraph.INPUT not in sources:
             return constant
@@ -150,16 +165,59 @@ class GateRelaxation(Protocol):
     def __call__(self, slope: Interval, g: Interval) -> Relaxation: ...
 
 
-def activation_relaxations(
+def forward_relaxations(
     forward: ForwardGraph, target: str, preactivations: Mapping[str, Interval]
-) -> Relaxations:
-    """The default relaxation of every activation below `target`, [1, *shape]."""
+) -> ForwardRelaxations:
+    """The default relaxation of every activation and product below `target`, [1, *shape]."""
     below = forward.ancestors(target)
+    relax = preactivations.relaxation if isinstance(preactivations, Known) else None
     return {
-        node.name: node.operator.relax(preactivations[node.inputs[0]])  # type: ignore[union-attr]
-        for node in forward.activations
+        node.name: _relaxed(node, preactivations) if relax is None else relax(node)
+        for node in (*forward.activations, *forward.products)
         if node.name in below
     }
+
+
+def _relaxed(node: Node, preactivations: Mapping[str, Interval]) -> Relaxation | PlaneRelaxation:
+    operands = [preactivations[name] for name in node.inputs]
+    if isinstance(node.operator, Product):
+        return node.operator.relax(operands[0], operands[1])
+    assert isinstance(node.operator, Activation)
+    return node.operator.relax(operands[0])
+
+
+@final
+class Known(Mapping[str, Interval]):
+    """Intervals by node, and the relaxations that follow from them: each is made only once.
+
+    Those of smooth activations take long, and every later node that is bounded needs them again.
+    """
+
+    def __init__(self, intervals: Mapping[str, Interval]) -> None:
+        self._intervals = dict(intervals)
+        self._relaxations: dict[str, Relaxation | PlaneRelaxation] = {}
+
+    def __getitem__(self, name: str) -> Interval:
+        return self._intervals[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._intervals)
+
+    def __len__(self) -> int:
+        return len(self._intervals)
+
+    def relaxation(self, node: Node) -> Relaxation | PlaneRelaxation:
+        """Of an activation or a product whose operands are known."""
+        if node.name not in self._relaxations:
+            self._relaxations[node.name] = _relaxed(node, self._intervals)
+        return self._relaxations[node.name]
+
+    def with_one(self, name: str, interval: Interval) -> "Known":
+        """With one more interval; the relaxations made so far are kept."""
+        assert name not in self._intervals
+        more = Known({**self._intervals, name: interval})
+        more._relaxations.update(self._relaxations)
+        return more
 
 
 def gate_slopes(
@@ -188,6 +246,35 @@ def gate_relaxations(
     }
 
 
+@dataclass(frozen=True, eq=False)
+class Steepness:
+    """By node, the largest |slope| and |intercept| of a relaxation, [1, *shape]; for a product, in
+    its last operand, and `crossing` in its first."""
+
+    slopes: Mapping[str, Tensor]
+    intercepts: Mapping[str, Tensor]
+    crossing: Mapping[str, Tensor]
+
+
+def steepness(
+    forward: ForwardGraph, relaxations: ForwardRelaxations, preactivations: Mapping[str, Interval]
+) -> Steepness:
+    """Of the relaxations, and of every choice that their activations have instead."""
+    slopes, intercepts, crossing = {}, {}, {}
+    for name, relaxation in relaxations.items():
+        node = forward[name]
+        if isinstance(relaxation, PlaneRelaxation):
+            slopes[name] = relaxation.y_slope.abs()
+            crossing[name] = relaxation.x_slope.abs()
+        else:
+            assert isinstance(node.operator, Activation)
+            slopes[name] = node.operator.gate(preactivations[node.inputs[0]]).magnitude
+        intercepts[name] = torch.maximum(
+            relaxation.lower_intercept.abs(), relaxation.upper_intercept.abs()
+        )
+    return Steepness(slopes, intercepts, crossing)
+
+
 def rounding_slack(
     dag: Dag,
     target: str,
@@ -195,15 +282,17 @@ def rounding_slack(
     sources: Mapping[str, Tensor],
     slopes: Mapping[str, Tensor],
     intercepts: Mapping[str, Tensor],
+    crossing: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
     """A bound of the rounding error of any backward substitution from `target`: [specs, batch].
 
     Every float result of `substitute` is a sum of products along paths, each factor rounded once;
     so it errs by at most gamma(K) times the sum of the paths' magnitudes, K the operations on the
     longest path (Higham 2002, section 3.1). `sources` holds magnitudes of the sources [batch,
-    *shape], `slopes` and `intercepts` the largest |slope| and |intercept| of each relaxed node.
+    *shape], `slopes` and `intercepts` the largest |slope| and |intercept| of each relaxed node;
+    `crossing` is as in `path_reach`.
     """
-    reach = substitution_reach(dag, target, sources, slopes, intercepts)
+    reach = substitution_reach(dag, target, sources, slopes, intercepts, crossing)
     return reach.slack(dag, target, objective)
 
 
@@ -213,11 +302,12 @@ def substitution_reach(
     sources: Mapping[str, Tensor],
     slopes: Mapping[str, Tensor],
     intercepts: Mapping[str, Tensor],
+    crossing: Mapping[str, Tensor] | None = None,
 ) -> "PathReach":
     """What `rounding_slack` knows before it sees an objective."""
     # Each constant is a flat sum over a node, and so is the last step at a source.
     depth = {name: 8 + dag[name].size for name in sources}
-    return path_reach(dag, target, PathReach(sources, depth), slopes, intercepts)
+    return path_reach(dag, target, PathReach(sources, depth), slopes, intercepts, crossing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,8 +337,9 @@ def path_reach(
 ) -> PathReach:
     """`sources`, and every node that `target` depends on.
 
-    `crossing` holds, for gates that are relaxed over (z, g), the largest |slope| in z: paths go on
-    into the forward graph, whose preactivations are then among the sources.
+    `crossing` holds, for products, the largest |slope| in the first factor; and for gates that are
+    relaxed over (z, g), that in z: paths go on into the forward graph, whose preactivations are
+    then among the sources.
     """
     crossing = crossing or {}
     reach, depth = dict(sources.magnitude), dict(sources.depth)

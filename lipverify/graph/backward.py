@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from lipverify.errors import NetworkError
 from lipverify.graph.dag import BackwardGraph, ForwardGraph, Node
 from lipverify.operators import (
+    FACTOR,
     Activation,
     Add,
     AffineOperator,
     Choice,
     Gate,
+    Product,
     Pullback,
     ReLU,
     Scale,
@@ -29,14 +31,15 @@ def backward_graph(forward: ForwardGraph) -> BackwardGraph:
 
     The adjoint of a node is the sum of what its users hand back: A_i^T g from an affine user, the
     gate d g from an activation. What the branches of a maximum or minimum are handed back is kept
-    as one choice between adjoints. Nodes that the output does not depend on have no adjoint.
+    as one choice between adjoints. A product hands back to each factor the gate whose slope is the
+    other factor (operand 0's first). Nodes that the output does not depend on have no adjoint.
     `NetworkError` if the output does not depend on the input.
     """
     used = forward.ancestors(forward.output)
     if ForwardGraph.INPUT not in used:
         raise NetworkError("the output does not depend on the input: its derivative is no graph")
     nodes: list[Node] = []
-    sources = {node.inputs[0]: forward[node.inputs[0]].shape for node in forward.activations}
+    sources = {name: forward[name].shape for name, _ in forward.gated}
     nodes.append(Node(BackwardGraph.SEED, None, (), forward.output_shape))
     nodes.extend(Node(name, None, (), shape) for name, shape in sources.items())
 
@@ -71,6 +74,9 @@ def backward_graph(forward: ForwardGraph) -> BackwardGraph:
             shape = forward[source].shape
             if isinstance(operator, Activation):
                 nodes.append(Node(name, Gate(operator), (source, adjoint), shape, node.origin))
+            elif isinstance(operator, Product):
+                other = node.inputs[1 - operand]
+                nodes.append(Node(name, Gate(FACTOR), (other, adjoint), shape, node.origin))
             else:
                 assert isinstance(operator, AffineOperator)
                 pullback = _pullback(operator, operand, shape)
@@ -151,7 +157,7 @@ def _choices(node: Node, chosen: _Chosen, adjoints: Mapping[str, str]) -> list[N
 
 def _check_names(nodes: list[Node], forward: ForwardGraph) -> None:
     """Engines hold both graphs in one table: a shared name must mean a shared preactivation."""
-    shared = {node.inputs[0] for node in forward.activations}
+    shared = {name for name, _ in forward.gated}
     for node in nodes:
         if node.name in forward and node.name not in shared:
             raise NetworkError(f"the backward graph needs the name {node.name!r}; rename that node")

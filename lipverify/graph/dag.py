@@ -8,7 +8,7 @@ from math import prod
 import networkx as nx
 
 from lipverify.errors import NetworkError
-from lipverify.operators import AbstractOperator, Activation, Gate, Shape
+from lipverify.operators import AbstractOperator, Activation, Gate, Product, Shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +135,28 @@ class ForwardGraph(Dag):
             node for node in self if isinstance(node.operator, Activation) and node.name in used
         )
 
+    @cached_property
+    def products(self) -> tuple[Node, ...]:
+        """The products of two branches that the output depends on, in topological order."""
+        used = self.ancestors(self.output)
+        return tuple(
+            node for node in self if isinstance(node.operator, Product) and node.name in used
+        )
+
+    @cached_property
+    def gated(self) -> tuple[tuple[str, tuple[Node, ...]], ...]:
+        """The nodes whose values gates depend on, each with its users that have gates.
+
+        Operands of activations and of products, in an order in which none depends on a later one.
+        """
+        users: dict[str, list[Node]] = {}
+        nonlinear = {node.name for node in (*self.activations, *self.products)}
+        for node in self:
+            if node.name in nonlinear:
+                for name in dict.fromkeys(node.inputs):
+                    users.setdefault(name, []).append(node)
+        return tuple((name, tuple(found)) for name, found in users.items())
+
     @property
     def parameters(self) -> int:
         return sum(node.operator.parameters for node in self if node.operator is not None)
@@ -143,8 +165,9 @@ class ForwardGraph(Dag):
 class BackwardGraph(Dag):
     """The chain rule of the Clarke Jacobian, for row vectors c: c -> c J, operator by operator.
 
-    Its sources are the seed c, of the network's output shape, and one per preactivation of the
-    forward graph, under that node's own name: gates share them with the forward graph. The node
+    Its sources are the seed c, of the network's output shape, and one per preactivation (and
+    factor of a product) of the forward graph, under that node's own name: gates share them with
+    the forward graph. The node
     `jacobian` holds c J, of the network's input shape. The adjoint of forward node v (the
     derivative of c f with respect to v) is the node that `adjoint(v)` names.
     """

@@ -45,10 +45,7 @@ def row_jacobian(backward: BackwardGraph, x: Tensor, rows: Tensor) -> Tensor:
     forward = backward.forward
     batch, count = x.shape[0], rows.shape[0]
     values = evaluate(forward, {ForwardGraph.INPUT: x.reshape(-1, *forward.input_shape)})
-    spread = {
-        node.inputs[0]: values[node.inputs[0]].repeat_interleave(count, 0)
-        for node in forward.activations
-    }
+    spread = {name: values[name].repeat_interleave(count, 0) for name, _ in forward.gated}
     seed = rows.repeat(batch, 1).reshape(batch * count, *forward.output_shape)
     adjoints = evaluate(backward, {BackwardGraph.SEED: seed, **spread})
     return adjoints[backward.jacobian].reshape(batch, count, -1)
@@ -69,7 +66,7 @@ def jacobian_enclosure(backward: BackwardGraph, x: Tensor, rows: Tensor) -> Inte
     values = evaluate_intervals(forward, {ForwardGraph.INPUT: Interval(start, start)})
     seed = rows.reshape(-1, *forward.output_shape)
     sources = {BackwardGraph.SEED: Interval(seed, seed)} | {
-        node.inputs[0]: values[node.inputs[0]] for node in forward.activations
+        name: values[name] for name, _ in forward.gated
     }
     adjoints = evaluate_intervals(backward, sources)
     return adjoints[backward.jacobian].reshape(rows.shape[0], -1)

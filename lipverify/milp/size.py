@@ -28,6 +28,11 @@ class ProgramSize:
 
 def unsupported(forward: ForwardGraph) -> str | None:
     """Why there is no program for the network, in words; None if there is one."""
+    for node in forward.products:
+        return (
+            f"node {node.origin or node.name!r} multiplies two branches: no mixed-integer program. "
+            "Use another method"
+        )
     for node in forward.activations:
         assert isinstance(node.operator, Activation)
         try:

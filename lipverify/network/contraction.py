@@ -1,5 +1,5 @@
-"""Layers that sum over dimensions: Einsum with a constant, products with stacks of matrices,
-sums and means, interpolation. All are one operator, Einsum."""
+"""Layers that sum over dimensions: products with constants and stacks of matrices, sums and means,
+interpolation. All are one operator, Einsum."""
 
 from collections.abc import Sequence
 from math import prod
@@ -52,33 +52,6 @@ def einsum(
     source = tuple(sizes.get(letter, 1) for letter in inner)
     operator = Einsum(inner, at, outer, flat.contiguous(), source)
     return Value(build.apply(operator, build.view(x.node, source)), shape)
-
-
-def einsum_of(build: GraphBuilder, equation: str, parts: Sequence[Value | Tensor]) -> Value:
-    """An equation as ONNX and torch write it, of one value and up to one constant."""
-    equation = equation.replace(" ", "")
-    left, arrow, outputs = equation.partition("->")
-    terms = left.split(",")
-    if "." in equation or len(terms) != len(parts) or len(terms) > 2:
-        raise UnsupportedOperator(f"equation {equation!r}: up to two operands and no ellipsis")
-    if not arrow:
-        letters = left.replace(",", "")
-        outputs = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
-    if BATCH in equation:
-        spare = next(c for c in LETTERS if c not in equation)
-        terms = [term.replace(BATCH, spare) for term in terms]
-        outputs = outputs.replace(BATCH, spare)
-    weight, its = torch.ones((), dtype=torch.float64), ""
-    value: tuple[Value, str] | None = None
-    for part, term in zip(parts, terms, strict=True):
-        if isinstance(part, Tensor):
-            weight, its = part, term
-        elif value is not None:
-            raise UnsupportedOperator("both factors depend on the input; one must be a constant")
-        else:
-            value = part, term
-    assert value is not None, "constants alone are folded"
-    return einsum(build, *value, weight, its, outputs)
 
 
 def matrix_product(build: GraphBuilder, x: Value, weight: Tensor, *, x_first: bool) -> Value:

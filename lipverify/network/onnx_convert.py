@@ -8,11 +8,12 @@ from collections.abc import Callable
 from torch import Tensor
 
 from lipverify.errors import UnsupportedOperator
-from lipverify.network import contraction, layers, scalars
+from lipverify.network import contraction, layers, products, scalars
 from lipverify.network.builder import GraphBuilder, Switched, Value
 from lipverify.network.onnx_file import float_types, type_name
 from lipverify.network.onnx_layout import LAYOUT_CONVERTERS
 from lipverify.network.onnx_node import OnnxNode
+from lipverify.network.onnx_products import PRODUCT_CONVERTERS
 from lipverify.network.onnx_scalars import SCALAR_CONVERTERS
 from lipverify.network.onnx_selection import SELECTION_CONVERTERS
 from lipverify.network.onnx_windows import WINDOW_CONVERTERS
@@ -24,6 +25,8 @@ Converter = Callable[[GraphBuilder, OnnxNode], Value | Switched | tuple[Value, .
 
 def _gemm(build: GraphBuilder, node: OnnxNode) -> Value:
     """alpha A B + beta C, with A the value and B, C constants."""
+    if not node.is_constant(0) and not node.is_constant(1):
+        return _gemm_of_values(build, node)
     x = node.value(0, "first matrix")
     node.refuse_attribute("transA", 0)
     weight = node.weight(1, "second matrix")
@@ -42,18 +45,31 @@ def _gemm(build: GraphBuilder, node: OnnxNode) -> Value:
     return layers.scale(build, y, shift=shift * beta, rounding=rounding)
 
 
+def _gemm_of_values(build: GraphBuilder, node: OnnxNode) -> Value:
+    x, y = node.value(0), node.value(1)
+    x = layers.transpose(build, x, (1, 0)) if node.attributes.get("transA", 0) else x
+    y = layers.transpose(build, y, (1, 0)) if node.attributes.get("transB", 0) else y
+    node.refuse_attribute("beta", 1.0)
+    alpha = scalars.number(float(node.attributes.get("alpha", 1.0)))
+    total = layers.scale(build, products.matrix_product(build, x, y), alpha)
+    shift = node.optional_weight(2, "constant C")
+    return total if shift is None else layers.scale(build, total, shift=shift)
+
+
 def _product_is_exact(weight: Tensor, factor: float) -> bool:
     """Whether weight * factor is exact in float64: factors in ONNX files are float32."""
     return factor == 1 or bool((weight == weight.float().double()).all())
 
 
 def _matmul(build: GraphBuilder, node: OnnxNode) -> Value:
+    if not node.is_constant(0) and not node.is_constant(1):
+        return products.matrix_product(build, node.value(0), node.value(1))
     for place in (0, 1):
         if node.is_constant(1 - place):
             weight = node.weight(1 - place, "matrix")
             x = node.value(place)
             return contraction.matrix_product(build, x, weight, x_first=place == 0)
-    raise UnsupportedOperator("both matrices depend on the input; one must be a constant")
+    raise AssertionError("constants alone are folded")
 
 
 def _add(build: GraphBuilder, node: OnnxNode) -> Value:
@@ -154,6 +170,7 @@ CONVERTERS: dict[str, Converter] = {
     "Transpose": _transpose,
     "Unsqueeze": _reshape,
     **LAYOUT_CONVERTERS,
+    **PRODUCT_CONVERTERS,
     **SCALAR_CONVERTERS,
     **SELECTION_CONVERTERS,
     **WINDOW_CONVERTERS,
@@ -164,6 +181,9 @@ NOTES = {
     "Cast": "taken as the identity: claims are about real arithmetic",
     "Clip": "written with ReLUs",
     "Dropout": "the identity at inference",
+    "GRU": "unrolled over its sequence",
     "HardSigmoid": "written with ReLUs",
+    "LSTM": "unrolled over its sequence",
+    "RNN": "unrolled over its sequence",
 }
 """What to tell users about how an operator is read."""

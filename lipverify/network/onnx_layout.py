@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lipverify.errors import UnsupportedOperator
-from lipverify.network import contraction, joining, layers, layout
+from lipverify.network import contraction, joining, layers, layout, products
 from lipverify.network.builder import GraphBuilder, Value
 from lipverify.network.interpolation import Positions, linear_matrix, nearest_index
 from lipverify.network.onnx_node import OnnxNode
@@ -82,7 +82,7 @@ def _einsum(build: GraphBuilder, node: OnnxNode) -> Value:
         node.weight(index, "constant factor") if node.is_constant(index) else node.value(index)
         for index in range(len(node.names))
     ]
-    return contraction.einsum_of(build, node.text("equation", ""), parts)
+    return products.einsum_of(build, node.text("equation", ""), parts)
 
 
 def _resize(build: GraphBuilder, node: OnnxNode) -> Value:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lipverify.errors import UnsupportedOperator
-from lipverify.network import layers
+from lipverify.network import layers, products
 from lipverify.network.builder import GraphBuilder, Value
 from lipverify.network.patterns import Fused, fused_product
 from lipverify.numerics import DTYPE, ELEMENTARY_ULPS, add_down, add_up
@@ -79,25 +79,19 @@ def log_sigmoid(build: GraphBuilder, x: Value) -> Value:
 
 
 def product(build: GraphBuilder, x: Value, y: Value) -> Value:
-    """x y where that is a scalar function that we know (x sigmoid(x), ...).
-
-    `UnsupportedOperator` for any other product of two branches.
-    """
+    """x y: one activation where that is a scalar function that we know (x sigmoid(x), ...)."""
     found = fused_product(build, x, y)
     if found is None:
-        raise UnsupportedOperator("both factors depend on the input; one must be a constant")
+        return products.multiply(build, x, y)
     return fused(build, found, layers.broadcast(x.shape, y.shape))
 
 
 def quotient(build: GraphBuilder, x: Value, y: Value) -> Value:
-    """x / y where that is a scalar function that we know (x / (1 + |x|), x / (1 + exp(-x)))."""
-    inverse = layers.activation(build, y, Pow(-1.0))
-    try:
-        return product(build, x, inverse)
-    except UnsupportedOperator as error:
-        raise UnsupportedOperator(
-            "dividend and divisor depend on the input; one must be a constant"
-        ) from error
+    """x / y, also as scalar functions that we know (x / (1 + |x|), x / (1 + exp(-x))).
+
+    Regions on which y may be 0 are refused when it is bounded.
+    """
+    return product(build, x, layers.activation(build, y, Pow(-1.0)))
 
 
 def fused(build: GraphBuilder, found: Fused, shape: tuple[int, ...]) -> Value:

@@ -8,10 +8,11 @@ from dataclasses import replace
 import torch
 
 from lipverify.errors import UnsupportedOperator
-from lipverify.network import contraction, layers
+from lipverify.network import contraction, layers, products
 from lipverify.network.builder import GraphBuilder, Value
 from lipverify.network.torch_layout import LAYOUT_CONVERTERS
 from lipverify.network.torch_node import Converter, TorchNode
+from lipverify.network.torch_products import PRODUCT_CONVERTERS
 from lipverify.network.torch_scalars import SCALAR_CONVERTERS
 from lipverify.network.torch_selection import SELECTION_CONVERTERS
 from lipverify.network.torch_windows import WINDOW_CONVERTERS
@@ -33,11 +34,13 @@ def _addmm(build: GraphBuilder, node: TorchNode) -> Value:
 
 def _product(right: str) -> Converter:
     def convert(build: GraphBuilder, node: TorchNode) -> Value:
+        if node.is_value("self") and node.is_value(right):
+            return products.matrix_product(build, node.value(), node.value(right))
         for mine, other in (("self", right), (right, "self")):
             if not node.is_value(other):
                 x, weight = node.value(mine), node.weight(other)
                 return contraction.matrix_product(build, x, weight, x_first=mine == "self")
-        raise UnsupportedOperator("both matrices depend on the input; one must be a constant")
+        raise AssertionError("constants alone are folded")
 
     return convert
 
@@ -161,6 +164,7 @@ CONVERTERS: dict[str, Converter] = {
     "aten.unsqueeze": _reshape,
     "aten.view": _reshape,
     **LAYOUT_CONVERTERS,
+    **PRODUCT_CONVERTERS,
     **SCALAR_CONVERTERS,
     **SELECTION_CONVERTERS,
     **WINDOW_CONVERTERS,

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lipverify.errors import UnsupportedOperator
-from lipverify.network import contraction, joining, layers, layout
+from lipverify.network import contraction, joining, layers, layout, products
 from lipverify.network.builder import GraphBuilder, Value
 from lipverify.network.torch_node import Converter, TorchNode
 
@@ -55,7 +55,7 @@ def _reduce(mean: bool) -> Converter:
 
 
 def _einsum(build: GraphBuilder, node: TorchNode) -> Value:
-    return contraction.einsum_of(build, str(node.arguments["equation"]), _parts(node))
+    return products.einsum_of(build, str(node.arguments["equation"]), _parts(node))
 
 
 def _cumsum(build: GraphBuilder, node: TorchNode) -> Value:

@@ -45,7 +45,9 @@ class TorchNode:
         argument = self.arguments[name]
         if isinstance(argument, Value) or argument is None:
             raise UnsupportedOperator(f"its argument {name!r} must be a constant")
-        weight = torch.as_tensor(argument).detach().to(torch.float64)
+        if not isinstance(argument, Tensor):  # else torch would take numbers as float32
+            argument = torch.tensor(argument, dtype=torch.float64)
+        weight = argument.detach().to(torch.float64)
         if not bool(torch.isfinite(weight).all()):
             bad = int((~torch.isfinite(weight)).sum())
             raise NetworkError(f"its {name!r} holds {bad} entries that are NaN or infinite")

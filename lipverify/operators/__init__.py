@@ -29,6 +29,7 @@ from lipverify.operators.leaky_relu import LeakyReLU
 from lipverify.operators.log import Log
 from lipverify.operators.mish import Mish
 from lipverify.operators.power import Pow
+from lipverify.operators.product import FACTOR, Factor, PlaneRelaxation, Product
 from lipverify.operators.pullback import Pullback
 from lipverify.operators.relu import ReLU
 from lipverify.operators.scale import Scale
@@ -81,10 +82,13 @@ AFFINE: dict[str, type[AffineOperator]] = {
         Add,
     )
 }
+PRODUCTS: dict[str, type[Product]] = {Product.name: Product}
 
 __all__ = [
     "ACTIVATIONS",
     "AFFINE",
+    "FACTOR",
+    "PRODUCTS",
     "Abs",
     "AbstractOperator",
     "Activation",
@@ -102,6 +106,7 @@ __all__ = [
     "Elu",
     "Erf",
     "Exp",
+    "Factor",
     "Gate",
     "Gelu",
     "GeluTanh",
@@ -110,7 +115,9 @@ __all__ = [
     "Log",
     "Mish",
     "Pad",
+    "PlaneRelaxation",
     "Pow",
+    "Product",
     "Pullback",
     "ReLU",
     "Relaxation",

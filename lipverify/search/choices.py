@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from lipverify.bounds.preactivation import Preactivations, open_entries
+from lipverify.bounds.preactivation import Preactivations, open_of
 from lipverify.graph import Node
 from lipverify.operators import Activation
 from lipverify.query import NormQuery
@@ -60,21 +60,23 @@ class Openness:
 
     @cached_property
     def gates(self) -> int:
-        return sum(self._count(node) for node in self.job.network.graph.activations)
+        """One per entry of an activation, two per entry of a product."""
+        graph = self.job.network.graph
+        return sum(self._count(node) for node in (*graph.activations, *graph.products))
 
     @cached_property
     def smooth(self) -> int:
         """Open gates that no half of their preactivation fixes."""
+        graph = self.job.network.graph
         return sum(
             self._count(node)
-            for node in self.job.network.graph.activations
-            if isinstance(node.operator, Activation) and not node.operator.piecewise_linear
+            for node in (*graph.activations, *graph.products)
+            if not (isinstance(node.operator, Activation) and node.operator.piecewise_linear)
         )
 
     def _count(self, node: Node) -> int:
-        assert isinstance(node.operator, Activation)
-        known = self.job.setting.crown_preactivations[node.inputs[0]]
-        return open_entries(node.operator, known).numel()
+        known = self.job.setting.crown_preactivations
+        return sum(open_of(node, known[name]).numel() for name in node.inputs)
 
     def __str__(self) -> str:
         return f"{_count(self.moving, 'input moves', 'inputs move')}, {_gates(self.gates)} open"

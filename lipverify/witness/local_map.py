@@ -40,6 +40,8 @@ def is_piecewise_linear(backward: BackwardGraph) -> bool:
     """Whether all activations that the output depends on are, with a local map small enough."""
     forward = backward.forward
     sizes = sum(node.size for node in forward)
+    if forward.products:
+        return False
     return bool(forward.activations) and all(
         isinstance(node.operator, Activation) and node.operator.piecewise_linear
         for node in forward.activations

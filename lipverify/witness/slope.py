@@ -38,7 +38,7 @@ def search_slope(
     climbed = ascend(backward, region, goal, found.points, WIDTHS[1], config.steps, stop)
     top = found.join(climbed).top(keep)
     found = redraw(backward, region, goal, top, config.steps, generator, stop).top(keep)
-    smooth = any(
+    smooth = bool(backward.forward.products) or any(
         isinstance(node.operator, Activation) and not node.operator.piecewise_linear
         for node in backward.forward.activations
     )

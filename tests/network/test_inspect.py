@@ -38,23 +38,23 @@ def test_a_supported_network(tmp_path: Path) -> None:
 def test_unsupported_nodes_are_listed_with_the_others(tmp_path: Path) -> None:
     nodes = [
         node("Gemm", "x w", "g"),
-        node("Softmax", "g", "s"),
+        node("Hardmax", "g", "s"),
         node("Mul", "s g", "m"),
         node("Tanh", "x", "unused"),
         node("Gemm", "m w", "y"),
     ]
     found = inspect_network(save(model(nodes, [N, 4], {"w": numbers(4, 4)}), tmp_path))
     assert not found.is_supported and not found.problems
-    assert [n.supported for n in found.nodes] == [True, False, False, True, True]
-    assert [n.operator for n in found.unsupported] == ["Softmax", "Mul"]
-    assert found.nodes[2].reason.startswith("both factors")
+    assert [n.supported for n in found.nodes] == [True, False, True, True, True]
+    assert [n.operator for n in found.unsupported] == ["Hardmax"]
+    assert found.nodes[1].reason == "this operator is not supported"
     assert found.nodes[1].shape == found.nodes[4].shape == (1, 4)
     assert found.nodes[3].note == "not used by the output"
     assert found.parameters == 16
 
 
 def test_problems_of_the_whole_file_are_all_listed(tmp_path: Path) -> None:
-    nodes = [node("Relu", "x", "y"), node("Softmax", "x", "z")]
+    nodes = [node("Relu", "x", "y"), node("Hardmax", "x", "z")]
     path = save(model(nodes, [N, "length"], outputs=("y", "z")), tmp_path)
     found = inspect_network(path)
     assert not found.is_supported
@@ -68,11 +68,11 @@ def test_problems_of_the_whole_file_are_all_listed(tmp_path: Path) -> None:
 def test_bad_weights_are_a_problem_of_the_file(tmp_path: Path) -> None:
     weight = numbers(4, 4)
     weight[0] = float("nan")
-    nodes = [node("Gemm", "x w", "g"), node("Softmax", "g", "y")]
+    nodes = [node("Gemm", "x w", "g"), node("Hardmax", "g", "y")]
     found = inspect_network(save(model(nodes, [N, 4], {"w": weight}), tmp_path))
     (problem,) = found.problems
     assert "Gemm at node 'Gemm:g': initialiser 'w' holds 4 entries" in problem
-    assert [n.operator for n in found.unsupported] == ["Softmax"]
+    assert [n.operator for n in found.unsupported] == ["Hardmax"]
 
 
 def test_an_unreadable_file(tmp_path: Path) -> None:

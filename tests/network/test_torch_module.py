@@ -316,25 +316,10 @@ def _branch(module: Calls, x: Tensor) -> Tensor:
 
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], type[NetworkError], str]] = {
-    "softmax": (
-        lambda: nn.Sequential(nn.Linear(4, 2), nn.Softmax(1)),
+    "sign": (
+        lambda: Calls(lambda m, x: torch.sign(m.linear(x))),
         UnsupportedOperator,
-        "softmax': this operator is not supported",
-    ),
-    "product": (
-        lambda: Calls(lambda m, x: m.linear(x) * x),
-        UnsupportedOperator,
-        "both factors depend on the input",
-    ),
-    "quotient": (
-        lambda: Calls(lambda m, x: m.linear(x) / x),
-        UnsupportedOperator,
-        "dividend and divisor depend on the input",
-    ),
-    "matrices": (
-        lambda: Calls(lambda m, x: x @ m.linear(x).T),
-        UnsupportedOperator,
-        "both matrices depend on the input",
+        "sign': this operator is not supported",
     ),
     "soft-threshold": (
         lambda: Calls(lambda m, x: functional.softplus(x, threshold=1.0)),

@@ -11,6 +11,7 @@ from lipverify.operators import (
     Elu,
     Erf,
     Exp,
+    Factor,
     Gelu,
     GeluTanh,
     HardSwish,
@@ -209,6 +210,7 @@ CURVES = [
     _pow(-1.0, least=1e-60),
     _pow(-2.0, least=1e-60),
     _pow(-3.0, least=1e-60),
+    CurveInstance(Factor(), lambda x: x * x / 2, lambda x: x, lambda x: mpf(1)),
     CurveInstance(Sin(), sin, cos, lambda x: -sin(x)),
     CurveInstance(Cos(), cos, lambda x: -sin(x), lambda x: -cos(x)),
 ]

@@ -4,7 +4,7 @@ import pytest
 
 from lipverify.errors import UnsupportedNorm
 from lipverify.norms import NORMS, norm_named
-from lipverify.operators import ACTIVATIONS, AFFINE, Activation, AffineOperator, Pullback
+from lipverify.operators import ACTIVATIONS, AFFINE, Activation, AffineOperator, Factor, Pullback
 from tests.rules.curves import CURVES
 from tests.rules.instances import ACTIVATION_INSTANCES, FORWARD_INSTANCES, PULLBACK_INSTANCES
 
@@ -13,7 +13,7 @@ def test_every_activation_has_an_instance() -> None:
     swept = {type(instance.operator) for instance in ACTIVATION_INSTANCES}
     curves = {type(instance.operator) for instance in CURVES}
     assert not swept & curves
-    assert swept | curves == set(ACTIVATIONS.values())
+    assert swept | curves == {*ACTIVATIONS.values(), Factor}
 
 
 def test_every_affine_operator_has_an_instance() -> None:

@@ -28,7 +28,14 @@ from lipverify.errors import InvertedInterval, NumericalFailure
 from lipverify.graph import ForwardGraph, Node
 from lipverify.interval import Interval
 from lipverify.numerics import SMALLEST, gamma
-from lipverify.operators import Activation, AffineOperator
+from lipverify.operators import (
+    FACTOR,
+    Activation,
+    AffineOperator,
+    PlaneRelaxation,
+    Product,
+    Relaxation,
+)
 from lipverify.region import AbstractRegion
 
 ACTIVATION_OPERATIONS = 24
@@ -54,6 +61,8 @@ def reduce_network(
             continue
         if isinstance(node.operator, AffineOperator):
             builder.affine(node, node.operator)
+        elif isinstance(node.operator, Product):
+            builder.product(node, node.operator)
         else:
             assert isinstance(node.operator, Activation)
             builder.activation(node, node.operator)
@@ -92,7 +101,7 @@ class _Builder:
         self.linked = {ForwardGraph.INPUT: torch.ones_like(self.reach[ForwardGraph.INPUT])}
         self.stages: list[Stage] = []
         self.width = n + 1
-        self.fixed: dict[str, Tensor] = {}
+        self.fixed: dict[tuple[str, int], Tensor] = {}
         self.preactivations: dict[str, Interval] = {}
 
     def affine(self, node: Node, operator: AffineOperator) -> None:
@@ -126,6 +135,7 @@ class _Builder:
         index, valid = padded_index(~is_fixed)
         stage = Stage(
             node.name,
+            0,
             index,
             valid,
             self.width,
@@ -142,7 +152,7 @@ class _Builder:
         value = torch.cat([columns * factor.unsqueeze(1), unit], 1)
         self.width += stage.size
         self.columns[node.name] = value.reshape(batch, self.width, *node.shape)
-        self.fixed[node.name] = factor.reshape(batch, *node.shape)
+        self.fixed[stage.key] = factor.reshape(batch, *node.shape)
         self.preactivations[source] = bounds.reshape(batch, *node.shape)
         highest = torch.maximum(relaxation.lower_intercept.abs(), relaxation.upper_intercept.abs())
         highest = torch.where(dead, torch.zeros_like(highest), highest)
@@ -151,6 +161,61 @@ class _Builder:
         reached = gate.magnitude * self.reach[source].reshape(batch, -1) + highest
         self.reach[node.name] = reached.reshape(batch, *node.shape)
         self.operations[node.name] = ACTIVATION_OPERATIONS + stage.size + self.operations[source]
+
+    def product(self, node: Node, operator: Product) -> None:
+        """Two stages, of all entries in all boxes: open where both factors are known, too."""
+        batch = len(self.boxes)
+        tables = [self._padded(name).reshape(batch, self.width, -1) for name in node.inputs]
+        bounds, influences = zip(
+            *(
+                self._bounds(name, FACTOR, table)
+                for name, table in zip(node.inputs, tables, strict=True)
+            ),
+            strict=True,
+        )
+        planes = operator.relax(*bounds)
+        value = operator.interval(*bounds)
+        half = Interval(value.lower / 2, value.upper / 2)
+        index = torch.arange(node.size).expand(batch, -1)
+        valid = torch.ones_like(index, dtype=torch.bool)
+        start = self.width
+        for operand in (1, 0):
+            table = torch.nn.functional.pad(
+                tables[operand].transpose(1, 2), (0, self.width - start)
+            ).contiguous()
+            stage = Stage(
+                node.name,
+                operand,
+                index,
+                valid,
+                self.width,
+                table,
+                bounds[operand],
+                half,
+                bounds[1 - operand],
+                _half_relaxation(planes, operand),
+                influences[operand],
+            )
+            self.stages.append(stage)
+            self.width += node.size
+            self.fixed[stage.key] = torch.zeros(batch, *node.shape, dtype=table.dtype)
+            source = node.inputs[operand]
+            self.preactivations[source] = bounds[operand].reshape(
+                batch, *self.forward[source].shape
+            )
+        unit = torch.eye(node.size, dtype=planes.x_slope.dtype)
+        columns = torch.cat([unit.new_zeros(start, node.size), unit, unit])
+        self.columns[node.name] = columns.expand(batch, -1, -1).reshape(
+            batch, self.width, *node.shape
+        )
+        highest = torch.maximum(planes.lower_intercept.abs(), planes.upper_intercept.abs())
+        reach = [self.reach[name].reshape(batch, -1) for name in node.inputs]
+        reached = bounds[1].magnitude * reach[0] + bounds[0].magnitude * reach[1] + highest
+        self.reach[node.name] = reached.reshape(batch, *node.shape)
+        linked = [self.linked[name] for name in node.inputs]
+        self.linked[node.name] = torch.maximum(*linked)
+        longest = max(self.operations[name] for name in node.inputs)
+        self.operations[node.name] = 2 * (ACTIVATION_OPERATIONS + node.size) + longest
 
     def finish(self) -> Reduced:
         output, batch = self.forward.output, len(self.boxes)
@@ -254,3 +319,9 @@ class _Builder:
             return value
         zeros = torch.zeros(value.shape[0], missing, *value.shape[2:], dtype=value.dtype)
         return torch.cat([value, zeros], 1)
+
+
+def _half_relaxation(planes: PlaneRelaxation, operand: int) -> Relaxation:
+    """The planes' slope in that operand, and half of their intercepts."""
+    slope = (planes.x_slope, planes.y_slope)[operand]
+    return Relaxation(slope, planes.lower_intercept / 2, slope, planes.upper_intercept / 2)

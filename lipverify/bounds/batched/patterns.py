@@ -131,15 +131,19 @@ def _paths(forward: ForwardGraph, reduced: Reduced) -> tuple[Tensor, Tensor]:
             parts = [absolute.linear(value, k) for k, value in enumerate(operands)]
             columns[node.name] = _present(torch.stack(parts).sum(0)).unflatten(0, (batch, total))
             continue
-        stage, before = next(stages), columns[node.inputs[0]].flatten(2)
-        picked = before.gather(2, stage.index.unsqueeze(1).expand(-1, total, -1))
-        tables.append((picked * stage.valid.unsqueeze(1)).transpose(1, 2))
-        after = before * _present(reduced.fixed[node.name]).flatten(1).unsqueeze(1)
-        place = stage.index.unsqueeze(1)
-        after[:, stage.columns].scatter_(
-            2, place.transpose(1, 2), stage.valid.to(after).unsqueeze(2)
-        )
-        columns[node.name] = after.unflatten(2, node.shape)
+        halves = []
+        for operand in reversed(range(len(node.inputs))):  # both of a product
+            stage, before = next(stages), columns[node.inputs[operand]].flatten(2)
+            assert stage.key == (node.name, operand)
+            picked = before.gather(2, stage.index.unsqueeze(1).expand(-1, total, -1))
+            tables.append((picked * stage.valid.unsqueeze(1)).transpose(1, 2))
+            after = before * _present(reduced.fixed[stage.key]).flatten(1).unsqueeze(1)
+            place = stage.index.unsqueeze(1)
+            after[:, stage.columns].scatter_(
+                2, place.transpose(1, 2), stage.valid.to(after).unsqueeze(2)
+            )
+            halves.append(after)
+        columns[node.name] = _present(torch.stack(halves).sum(0)).unflatten(2, node.shape)
     none = reduced.output.new_zeros(batch, 0, total)
     return torch.cat([none, *tables], 1), columns[forward.output].flatten(2).transpose(1, 2)
 

@@ -27,6 +27,10 @@ from lipverify.region import AbstractRegion
 class Stage:
     """The open neurons of one activation node, up to `size` in each box.
 
+    A product x y of branches is two stages, first one for y, then one for x: each is half of the
+    product, and its gate is the other factor. Whatever depends on the product has the same
+    coefficient for both halves, so their relaxations hold together.
+
     `index` [boxes, size] holds their flat positions in the node; where `valid` is false the entry
     is padding, with coefficients and gate zero. `table` [boxes, size, first] gives the
     preactivation over the columns before this stage's own, which start at `first`. All intervals
@@ -34,6 +38,7 @@ class Stage:
     """
 
     node: str
+    operand: int
     index: Tensor
     valid: Tensor
     first: int
@@ -44,6 +49,10 @@ class Stage:
     relaxation: Relaxation
     influence: Tensor
     """About |dz / dx| of each open neuron, [boxes, size, n]; a guide for branching, no bound."""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.node, self.operand
 
     @property
     def size(self) -> int:
@@ -58,8 +67,8 @@ class Stage:
 class Reduced:
     """The reduced network of each box.
 
-    `output` [boxes, m, columns] gives the network's outputs over the columns (1, x, a). By name of
-    the activation node, `fixed` holds the factor of the neurons that are not open [boxes, *shape]
+    `output` [boxes, m, columns] gives the network's outputs over the columns (1, x, a). By the
+    stage's key, `fixed` holds the factor of the neurons that are not open [boxes, *shape]
     (0 for the open ones); by name of the preactivation's node, `preactivations` [boxes, *shape] all
     bounds. `reach` [boxes, m] is the sum of the magnitudes of all paths to an output, and
     `operations` the number of roundings on one, for `gamma(operations) * reach`.
@@ -69,7 +78,7 @@ class Reduced:
     region: AbstractRegion | None
     stages: tuple[Stage, ...]
     output: Tensor
-    fixed: Mapping[str, Tensor]
+    fixed: Mapping[tuple[str, int], Tensor]
     preactivations: Mapping[str, Interval]
     reach: Tensor
     operations: int

@@ -99,7 +99,7 @@ class RowWalk:
             if isinstance(node.operator, AffineOperator):
                 self._affine(node, node.operator)
             elif node.operator is not None:
-                last -= 1  # gates come in the reverse order of their activations
+                last -= 1  # gates come in the reverse order of the stages
                 self._gate(node, last)
 
     def objective(self, slope: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ class RowWalk:
     def _gate(self, node: Node, position: int) -> None:
         adjoint, stage = node.inputs[1], self.reduced.stages[position]
         reach = self.reach[adjoint]
-        steepest = self.reduced.fixed[stage.node][self.box].abs().flatten(1)
+        steepest = self.reduced.fixed[stage.key][self.box].abs().flatten(1)
         shift = torch.zeros_like(steepest)
         if stage.size:
             index = stage.index[self.box]

@@ -47,7 +47,12 @@ class LirpaEngine:
         forward = self._backward.forward
         below = forward.ancestors(target)
         bounded = [node for node in forward.activations if node.name in below]
-        intervals = {node.inputs[0]: preactivations[node.inputs[0]] for node in bounded}
+        intervals = {
+            name: preactivations[name]
+            for node in (*bounded, *forward.products)
+            if node.name in below
+            for name in node.inputs
+        }
         # Only slopes of unstable ReLUs can be optimised; without any, 0.3's optimiser fails.
         free = any(_is_unstable_relu(node, preactivations) for node in bounded)
         iterations = self._iterations if free else 0

@@ -20,11 +20,12 @@ from lipverify.bounds.lirpa.nodes import (
     BoundInput,
     BoundRelu,
     GateNode,
+    ProductNode,
 )
 from lipverify.bounds.propagation import GateRelaxation
 from lipverify.graph import BackwardGraph, Dag, ForwardGraph, Node
 from lipverify.interval import Interval
-from lipverify.operators import Activation, AffineOperator, Gate, ReLU
+from lipverify.operators import Activation, AffineOperator, Gate, Product, ReLU
 from lipverify.region import AbstractRegion
 
 OPTIONS: dict[str, Any] = {
@@ -136,6 +137,8 @@ class JacobianModule(BoundedModule):
             return GateNode(operator, self.relax_gate, operands)
         if isinstance(operator, ReLU) and not self.own_relus:
             return BoundRelu({"device": "cpu"}, operands, 0, self.bound_opts)
+        if isinstance(operator, Product):
+            return ProductNode(operator, operands)
         assert isinstance(operator, Activation)
         return ActivationNode(operator, operands)
 

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from lipverify.bounds.propagation import GateRelaxation
 from lipverify.interval import Interval
-from lipverify.operators import Activation, AffineOperator, Gate, Relaxation
+from lipverify.operators import Activation, AffineOperator, Gate, Product, Relaxation
 from lipverify.operators.gate_planes import GatePlanes
 
-__all__ = ["AffineNode", "ActivationNode", "BoundInput", "BoundRelu", "GateNode"]
+__all__ = ["AffineNode", "ActivationNode", "BoundInput", "BoundRelu", "GateNode", "ProductNode"]
 
 Coefficients = Tensor | None
 
@@ -136,6 +136,29 @@ class ActivationNode(_OwnNode):
         own, own_below, own_above = _relaxed(chosen, low[1], high[1])
         pair = tuple(_joined(a, b, index, x[0]) for a, b in zip(rest, own, strict=True))
         return [pair], below + own_below, above + own_above
+
+
+class ProductNode(_OwnNode):
+    """Operands (x, y): x y, between our planes."""
+
+    def __init__(self, operator: Product, operands: list[Any]) -> None:
+        super().__init__(operands)
+        self.operator = operator
+        self.requires_input_bounds = [0, 1]
+
+    def forward(self, *x: Tensor) -> Tensor:
+        return self.operator.evaluate(*x)
+
+    def bound_backward(self, last_lA: Coefficients, last_uA: Coefficients, *x: Any) -> Any:
+        first, second = (Interval(node.lower, node.upper) for node in x)
+        planes = self.operator.relax(first, second)
+        ends = planes.lower_intercept, planes.upper_intercept
+        for_x = Relaxation(planes.x_slope, ends[0], planes.x_slope, ends[1])
+        zero = torch.zeros_like(ends[0])
+        for_y = Relaxation(planes.y_slope, zero, planes.y_slope, zero)
+        x_pair, below, above = _relaxed(for_x, last_lA, last_uA)
+        y_pair, _, _ = _relaxed(for_y, last_lA, last_uA)
+        return [x_pair, y_pair], below, above
 
 
 class GateNode(_OwnNode):
