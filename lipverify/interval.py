@@ -42,7 +42,8 @@ class Interval:
 
     @property
     def center(self) -> Tensor:
-        return self.lower / 2 + self.upper / 2
+        """In the interval, also where halves of denormal numbers are rounded."""
+        return (self.lower / 2 + self.upper / 2).clamp(self.lower, self.upper)
 
     @property
     def radius(self) -> Tensor:

@@ -16,7 +16,7 @@ from lipverify.bounds.propagation import (
 from lipverify.errors import InvertedInterval, NumericalFailure
 from lipverify.graph import ForwardGraph, Node, evaluate_intervals
 from lipverify.interval import Interval
-from lipverify.operators import FACTOR, Activation
+from lipverify.operators import FACTOR, Activation, Reshape, Select, Transpose
 from lipverify.region import AbstractRegion
 
 Preactivations = Mapping[str, Interval]
@@ -84,6 +84,9 @@ def bound_entries(
     preactivations: Preactivations,
 ) -> Interval:
     """Bounds of the given flat entries of a forward node: [entries], rounded outward."""
+    target, places = original_entries(problem.forward, target)
+    # An entry that was copied to many places is bounded once.
+    index, copies = places[index].unique(return_inverse=True)
     shape = problem.forward[target].shape
     lower, upper = [], []
     # The unit objectives of all entries of a convolution would take gigabytes.
@@ -92,9 +95,25 @@ def bound_entries(
         upper.append(forward_upper(problem, engine, target, unit, preactivations))
         lower.append(-forward_upper(problem, engine, target, -unit, preactivations))
     try:
-        return Interval(torch.cat(lower), torch.cat(upper))
+        return Interval(torch.cat(lower)[copies], torch.cat(upper)[copies])
     except InvertedInterval as error:
         raise NumericalFailure(f"bounds of {target!r} are inverted or NaN") from error
+
+
+def original_entries(forward: ForwardGraph, target: str) -> tuple[str, Tensor]:
+    """The node that `target` is a rearrangement of, and the entry there of every entry of `target`.
+
+    `target` itself where it is none, or where it holds zeros that are no copies.
+    """
+    places = torch.arange(forward[target].size)
+    while isinstance(forward[target].operator, Reshape | Select | Transpose):
+        (source,) = forward[target].inputs
+        numbers = torch.arange(1, forward[source].size + 1).reshape(1, *forward[source].shape)
+        copied = forward[target].operator.linear(numbers).flatten() - 1  # type: ignore[union-attr]
+        if bool((copied < 0).any()):
+            break
+        target, places = source, copied[places]
+    return target, places
 
 
 def forward_upper(

@@ -11,6 +11,7 @@ from lipverify.api import Progress
 from lipverify.config import VerifyConfig
 from lipverify.errors import NetworkError
 from lipverify.evidence import Bound, PropertyResult, Witness
+from lipverify.reading import AS_IT_IS, Reading
 from lipverify.spec import Spec
 from lipverify.verdict import Counterexample, Falsified, Reason, Unknown, Verdict, Verified
 
@@ -38,7 +39,7 @@ class Loads:
 
     count: int = 0
 
-    def __call__(self, path: Path) -> FakeNetwork:
+    def __call__(self, path: Path, *, reading: Reading = AS_IT_IS) -> FakeNetwork:
         self.count += 1
         if "broken" in str(path):
             raise NetworkError(f"{path}: no ONNX file")

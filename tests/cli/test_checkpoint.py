@@ -22,6 +22,8 @@ from tests.oracles.networks import Tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 THREADS = ("--threads", "1")
+GATES_FIRST = ("--method", "quadratic")
+"""A search whose steps do not depend on the time; `auto` tries a program for half of it before."""
 PATIENCE = 120.0
 """Seconds to wait for a process at most."""
 
@@ -55,6 +57,8 @@ def write_spec(folder: Path, name: str, *properties: str, inputs: int = 3) -> Pa
 
 GATES = networks.dense((4, 8, 8, 2), 1)
 """Over a hundred subproblems over gates."""
+FEW = networks.dense((3, 6, 6, 2), 0)
+"""Thirty subproblems over gates."""
 INPUTS = networks.dense((2, 30, 30, 2), 1)
 """Thousands of boxes."""
 LIPSCHITZ = "kind: lipschitz"
@@ -107,17 +111,21 @@ def wait_for_search(path: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tiny", "asked", "key"),
-    [(GATES, LIPSCHITZ, "gate splits"), (INPUTS, CLOSE, "input splits")],
+    ("tiny", "asked", "method", "key"),
+    [
+        (GATES, LIPSCHITZ, "quadratic", "gate splits"),
+        (INPUTS, CLOSE, "input-split", "input splits"),
+    ],
     ids=["gates", "inputs"],
 )
-def test_kill_9(tiny: Tiny, asked: str, key: str, tmp_path: Path) -> None:
+def test_kill_9(tiny: Tiny, asked: str, method: str, key: str, tmp_path: Path) -> None:
     """Killed in the middle of the search, and again after it was resumed; then let go on."""
     write_network(tiny, tmp_path / "net.onnx")
     spec = write_spec(tmp_path, "a.yaml", asked, inputs=tiny.inputs)
     path, whole, resumed = (tmp_path / name for name in ("a.checkpoint", "whole", "resumed"))
-    assert finished(spec, "--json", whole) == 0
-    keep = ("--checkpoint", path, "--checkpoint-every", "0.05")
+    by = ("--method", method)
+    assert finished(spec, *by, "--json", whole) == 0
+    keep = (*by, "--checkpoint", path, "--checkpoint-every", "0.05")
     for _ in range(2):
         process = started(spec, *keep, "--resume")
         try:
@@ -144,7 +152,7 @@ def test_ctrl_c_gives_the_interval_so_far(tmp_path: Path) -> None:
     other = write_spec(tmp_path, "b.yaml", LIPSCHITZ, inputs=4)
     folder, out = tmp_path / "kept", tmp_path / "out.json"
     folder.mkdir()
-    arguments = (spec, other, "--checkpoint", folder, "--checkpoint-every", "0.05")
+    arguments = (spec, other, *GATES_FIRST, "--checkpoint", folder, "--checkpoint-every", "0.05")
     process = started(*arguments, "--json", out)
     end = monotonic() + PATIENCE
     while not list(folder.glob("a-*.checkpoint")) and monotonic() < end:
@@ -165,11 +173,12 @@ def test_ctrl_c_gives_the_interval_so_far(tmp_path: Path) -> None:
     assert [record["verdict"] for record in results(out)] == ["verified"] * 3
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_several_specs_have_a_folder(jobs: int, tmp_path: Path) -> None:
-    write_network(GATES, tmp_path / "net.onnx")
-    specs = [write_spec(tmp_path, f"{name}.yaml", LIPSCHITZ, inputs=4) for name in "ab"]
-    keep = ("--checkpoint", tmp_path / "kept", "--max-subproblems", 3, "--jobs", jobs)
+    write_network(FEW, tmp_path / "net.onnx")
+    specs = [write_spec(tmp_path, f"{name}.yaml", LIPSCHITZ) for name in "ab"]
+    kept = ("--checkpoint", tmp_path / "kept")
+    keep = (*GATES_FIRST, *kept, "--max-subproblems", 3, "--jobs", jobs)
     out = tmp_path / "out.json"
     assert finished(*specs, *keep) == 0
     names = sorted(path.name[:2] for path in (tmp_path / "kept").iterdir())

@@ -213,7 +213,7 @@ def test_interrupt(cli: Cli, write: Write, tmp_path: Path) -> None:
 def test_interrupt_before_any_answer(
     cli: Cli, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(path: Path) -> None:
+    def stopped(path: Path, **_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lipverify.cli.prepare.load_network", stopped)

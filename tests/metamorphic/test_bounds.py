@@ -78,6 +78,8 @@ def test_the_same_function_has_the_same_bounds(change: str, seed: int) -> None:
     points = boxes.points(box(), 20)
     torch.testing.assert_close(plain(points), other(points), rtol=0, atol=1e-12)
     for stage in EXACT_STAGES:
+        if stage == "norm product" and "twin" in change:
+            continue  # two neurons for one change the norms of their layers
         for norm in ("inf", "2"):
             check_same(
                 bounds(plain, box(), stage, norm=norm), bounds(other, box(), stage, norm=norm)

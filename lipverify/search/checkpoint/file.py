@@ -76,7 +76,8 @@ def write(path: Path, members: Mapping[str, bytes]) -> None:
 def read(path: Path) -> dict[str, bytes]:
     """All members, each held against its checksum. Raises `CheckpointError`."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        # Read at once: a damaged archive has places that no file has, which are errors of seek.
+        with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
             return {name: archive.read(name) for name in archive.namelist()}
     except OSError as error:
         raise CheckpointError(
