@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lipverify.bounds.copies import in_order, original_entries
 from lipverify.bounds.effort import EVERYTHING, Effort
 from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem
 from lipverify.bounds.preactivation import one_hot
@@ -180,18 +181,22 @@ def _tighten(
 ) -> Interval:
     """`known` [r, *shape] with the flat entries `index` intersected with linear bounds; those that
     come last are left where the time is up."""
-    rows = stage.problem.rows.shape[0]
+    backward, rows = stage.problem.backward, stage.problem.rows.shape[0]
+    # An entry that was copied to many places is bounded once.
+    target, places = original_entries(backward, target)
     bound = _Bound(stage, target, adjoints)
-    shape = stage.problem.backward[target].shape
-    new_lower = known.lower.reshape(rows, -1).clone()
-    new_upper = known.upper.reshape(rows, -1).clone()
+    shape = backward[target].shape
+    upper = known.upper.new_full((rows, backward[target].size), torch.inf)
+    lower = -upper
     # The unit objectives of all entries of a convolution would take gigabytes.
-    for part in index.split(stage.at_once):
+    for part in in_order(places[index]).split(stage.at_once):
         if stage.effort.stop():
             break
         unit = one_hot(part, shape).expand(-1, rows, *shape)
-        new_upper[:, part] = torch.minimum(new_upper[:, part], bound.upper(unit).T)
-        new_lower[:, part] = torch.maximum(new_lower[:, part], -bound.upper(-unit).T)
+        upper[:, part] = bound.upper(unit).T
+        lower[:, part] = -bound.upper(-unit).T
+    new_lower = torch.maximum(known.lower.reshape(rows, -1), lower[:, places])
+    new_upper = torch.minimum(known.upper.reshape(rows, -1), upper[:, places])
     try:
         return Interval(new_lower.reshape(known.shape), new_upper.reshape(known.shape))
     except InvertedInterval as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lipverify.bounds.copies import original_entries
 from lipverify.bounds.propagation import (
     Engine,
     Known,
@@ -16,7 +17,7 @@ from lipverify.bounds.propagation import (
 from lipverify.errors import InvertedInterval, NumericalFailure
 from lipverify.graph import ForwardGraph, Node, evaluate_intervals
 from lipverify.interval import Interval
-from lipverify.operators import FACTOR, Activation, Reshape, Select, Transpose
+from lipverify.operators import FACTOR, Activation
 from lipverify.region import AbstractRegion
 
 Preactivations = Mapping[str, Interval]
@@ -98,22 +99,6 @@ def bound_entries(
         return Interval(torch.cat(lower)[copies], torch.cat(upper)[copies])
     except InvertedInterval as error:
         raise NumericalFailure(f"bounds of {target!r} are inverted or NaN") from error
-
-
-def original_entries(forward: ForwardGraph, target: str) -> tuple[str, Tensor]:
-    """The node that `target` is a rearrangement of, and the entry there of every entry of `target`.
-
-    `target` itself where it is none, or where it holds zeros that are no copies.
-    """
-    places = torch.arange(forward[target].size)
-    while isinstance(forward[target].operator, Reshape | Select | Transpose):
-        (source,) = forward[target].inputs
-        numbers = torch.arange(1, forward[source].size + 1).reshape(1, *forward[source].shape)
-        copied = forward[target].operator.linear(numbers).flatten() - 1  # type: ignore[union-attr]
-        if bool((copied < 0).any()):
-            break
-        target, places = source, copied[places]
-    return target, places
 
 
 def forward_upper(

@@ -59,7 +59,7 @@ GATES = networks.dense((4, 8, 8, 2), 1)
 """Over a hundred subproblems over gates."""
 FEW = networks.dense((3, 6, 6, 2), 0)
 """Thirty subproblems over gates."""
-INPUTS = networks.dense((2, 30, 30, 2), 1)
+INPUTS = networks.dense((4, 30, 30, 2), 1)
 """Thousands of boxes."""
 LIPSCHITZ = "kind: lipschitz"
 CLOSE = "kind: lipschitz, gap: 0.001"
