@@ -15,7 +15,7 @@ from torch import Tensor
 from lipverify.bounds.propagation import PathReach, path_reach
 from lipverify.graph import BackwardGraph, ForwardGraph, Node
 from lipverify.interval import Interval
-from lipverify.operators import Activation, Relaxation
+from lipverify.operators import FACTOR, Activation, Gate, Relaxation
 from lipverify.operators.gate import relax_chords
 from lipverify.operators.gate_planes import GatePlanes, gate_planes, mixed
 from lipverify.region import AbstractRegion
@@ -95,7 +95,12 @@ def gate_of(backward: BackwardGraph) -> dict[str, Node]:
     """The gate of each activation node, by the latter's name."""
     # Gates come in the reverse order of their activations.
     names = [node.name for node in reversed(backward.forward.activations)]
-    return dict(zip(names, backward.gates, strict=True))
+    gates = [
+        gate
+        for gate in backward.gates
+        if isinstance(gate.operator, Gate) and gate.operator.activation is not FACTOR
+    ]
+    return dict(zip(names, gates, strict=True))
 
 
 def pick(interval: Interval, index: Tensor) -> Interval:

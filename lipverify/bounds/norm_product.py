@@ -8,6 +8,7 @@ output back to the input, sum over nodes and entries of p_k (v'_k)^2 is kept abo
     the sums of the magnitudes of each row of W^T diag(p) W (or of |W|^T diag(p) |W|);
     an activation multiplies by the square of its largest slope on the region;
     a sum of branches, (sum v_i)^2 <= (sum s_i) sum v_i^2 / s_i for any s_i > 0;
+    a product x y has the derivative y x' + x y', a sum of two;
     the larger and the smaller of a and b are a and b themselves in some order, or mixtures:
     p hi'^2 + q lo'^2 <= max(p, q) (a'^2 + b'^2);
     several choices by one gate have all their first branches, or all their second ones.
@@ -17,7 +18,7 @@ so have orthogonal layers; no other method here knows more of them than of two R
 the largest weight is a bound of the squared l2 norm (Anil, Lucas, Grosse 2019 use these layers).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -38,6 +39,7 @@ from lipverify.operators import (
     Concat,
     Dense,
     Pad,
+    Product,
     Reshape,
     Scale,
     Select,
@@ -80,7 +82,11 @@ class _Walk:
         }
         self.pairs = pairs(self.forward)
         self.switches = switches(self.forward)
-        self.shares = _shares(self.forward, self.slopes)
+        self.factors = {
+            node.name: [problem.preactivations[name] for name in node.inputs]
+            for node in self.forward.products
+        }
+        self.shares = _shares(self.forward, self.slopes, self.factors)
         self.weights: dict[str, Tensor] = {}
 
     def run(self) -> Tensor:
@@ -112,6 +118,12 @@ class _Walk:
         if isinstance(operator, Activation):
             slope = self.slopes[node.name].magnitude[0]
             self._hand(node.inputs[0], _up(weights * slope * slope, 3))
+            return
+        if isinstance(operator, Product):
+            for operand, name in enumerate(node.inputs):
+                other = self.factors[node.name][1 - operand].magnitude[0]
+                part = _up(weights / self.shares[node.name][operand], 2)
+                self._hand(name, _up(part * other * other, 3))
             return
         assert isinstance(operator, AffineOperator)
         many = node.inputs if not isinstance(operator, COPIES) else ()
@@ -214,7 +226,11 @@ def _least(candidates: list[Tensor]) -> Tensor:
     return min(candidates, key=lambda weights: float(weights.max()))
 
 
-def _shares(forward: ForwardGraph, slopes: Mapping[str, Interval]) -> dict[str, tuple[float, ...]]:
+def _shares(
+    forward: ForwardGraph,
+    slopes: Mapping[str, Interval],
+    factors: Mapping[str, Sequence[Interval]],
+) -> dict[str, tuple[float, ...]]:
     """s_i / sum s_i for the operands of each sum, by the sizes of random directions there."""
     generator = torch.Generator().manual_seed(0)
     shape = (DIRECTIONS, *forward.input_shape)
@@ -224,8 +240,12 @@ def _shares(forward: ForwardGraph, slopes: Mapping[str, Interval]) -> dict[str, 
         if node.operator is None:
             continue
         operands = [values[name] for name in node.inputs]
-        if isinstance(node.operator, AffineOperator):
-            parts = [node.operator.linear(x, place) for place, x in enumerate(operands)]
+        if isinstance(node.operator, AffineOperator | Product):
+            if isinstance(node.operator, Product):
+                first, second = factors[node.name]
+                parts = [second.center * operands[0], first.center * operands[1]]
+            else:
+                parts = [node.operator.linear(x, place) for place, x in enumerate(operands)]
             values[node.name] = torch.stack(parts).sum(0)
             sizes = torch.stack([part.norm() for part in parts])
             sizes = sizes.clamp(min=max(1e-6 * float(sizes.sum()), 1e-300))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from lipverify import __version__
 from lipverify.cli.console import new_table, print_table, stderr, stdout
 from lipverify.cli.options import JsonFile
+
+if TYPE_CHECKING:
+    from lipverify.operators import AbstractOperator
 
 
 def command(json: JsonFile = None) -> int:
@@ -55,21 +59,30 @@ def command(json: JsonFile = None) -> int:
 def _document() -> dict[str, Any]:
     from lipverify.api import BRANCHINGS, METHODS
     from lipverify.network import ONNX_OPERATORS, TORCH_CALLS
+    from lipverify.network.onnx_products import PRODUCT_CONVERTERS
+    from lipverify.network.onnx_selection import SELECTION_CONVERTERS
     from lipverify.norms import NORMS
-    from lipverify.operators import ACTIVATIONS, AFFINE
+    from lipverify.operators import ACTIVATIONS, AFFINE, PRODUCTS, Choice
     from lipverify.search.abilities import ABILITIES
     from lipverify.spec import KINDS
 
+    tables: dict[str, Mapping[str, type[AbstractOperator]]] = {
+        "affine": AFFINE,
+        "activation": ACTIVATIONS,
+        "maximum": {Choice.name: Choice},
+        "product": PRODUCTS,
+    }
+    made_of = {"maximum": SELECTION_CONVERTERS, "product": PRODUCT_CONVERTERS}
     rows = [
         {
             "name": name,
             "kind": kind,
             "summary": _first_line(operator),
-            "onnx": _named_alike(name, ONNX_OPERATORS),
+            "onnx": _named_alike(name, ONNX_OPERATORS) or sorted(made_of.get(kind, ())),
             "torch": _named_alike(name, TORCH_CALLS),
             "methods": {method: able(operator) for method, able in ABILITIES.items()},
         }
-        for kind, table in (("affine", AFFINE), ("activation", ACTIVATIONS))
+        for kind, table in tables.items()
         for name, operator in sorted(table.items())
     ]
     return {

@@ -5,14 +5,15 @@ from collections.abc import Callable, Mapping
 from lipverify.bounds.line_enclosure import can_walk
 from lipverify.errors import UnsupportedOperator
 from lipverify.milp.problem import slopes_of
-from lipverify.operators import AbstractOperator, Activation, AffineOperator
+from lipverify.operators import AbstractOperator, Activation, AffineOperator, Product
 
 Ability = Callable[[type[AbstractOperator]], bool]
 
 
 def _is_bounded(operator: type[AbstractOperator]) -> bool:
-    """Affine operators have a transpose, activations a gate: all that the backward graph needs."""
-    return issubclass(operator, AffineOperator | Activation)
+    """Affine operators have a transpose, activations and factors a gate: all that the backward
+    graph needs."""
+    return issubclass(operator, AffineOperator | Activation | Product)
 
 
 def _can_branch(operator: type[AbstractOperator]) -> bool:

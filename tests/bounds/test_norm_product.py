@@ -244,3 +244,28 @@ def test_the_worse_side_of_an_open_gate_counts() -> None:
     for module in (Weighted(), Switched(), Turned()):
         found = setting(read(module, 2), 1.0)
         assert 3.0 <= check(found) <= 3.0 * ALMOST_ONE
+
+
+class Multiplied(nn.Module):
+    """A product of a branch with itself, of two branches, and a quotient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 4), nn.Linear(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.a(x), torch.tanh(self.b(x))
+        return a * b + a * a / (2 + b)
+
+
+@pytest.mark.parametrize("radius", [0.0, 0.1, 1.0])
+def test_products_of_branches(radius: float) -> None:
+    torch.manual_seed(2)
+    found = setting(read(Multiplied(), 3), radius, torch.tensor([0.3, -0.2, 0.5], dtype=DTYPE))
+    rows = torch.eye(4, dtype=DTYPE)
+    truth = sampled(found, rows)
+    joint = product(found).joint
+    assert joint is not None
+    assert float(torch.linalg.matrix_norm(truth, 2).max()) <= joint * (1 + 1e-12)
+    if radius == 0:
+        assert joint < 10 * float(torch.linalg.matrix_norm(truth, 2).max())

@@ -82,7 +82,10 @@ def test_supports_json(cli: Cli) -> None:
     assert ran.code == 0
     document = json.loads(ran.out)
     rows = {row["name"]: row for row in document["operators"]}
-    assert rows.keys() == {*AFFINE, *ACTIVATIONS}
+    assert rows.keys() == {*AFFINE, *ACTIVATIONS, "Choice", "Product"}
+    product = rows["Product"]["methods"]
+    assert product["linear"] and not (product["milp"] or product["line walk"])
+    assert "LSTM" in rows["Product"]["onnx"] and "MaxPool" in rows["Choice"]["onnx"]
     assert rows["Relu"]["onnx"] == ["Relu"] and rows["Relu"]["torch"] == ["relu"]
     assert all(rows["Relu"]["methods"].values())
     tanh = rows["Tanh"]["methods"]
