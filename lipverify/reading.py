@@ -69,10 +69,12 @@ class Preprocessing:
 @dataclass(frozen=True)
 class Reading:
     """`inputs` fixes inputs of the network, by name, to numbers in row-major order (a single one
-    fills the tensor); the one input that is left moves."""
+    fills the tensor); the one input that is left moves. `output` names the output that is asked
+    about; without it, the entries of all outputs follow one another."""
 
     preprocessing: Preprocessing | None = None
     inputs: tuple[tuple[str, Values], ...] = ()
+    output: str = ""
 
     @property
     def digest(self) -> str:
@@ -83,4 +85,4 @@ class Reading:
 
 
 AS_IT_IS = Reading()
-"""One input, which the user's numbers enter as they are."""
+"""One input, which the user's numbers enter as they are; every output."""

@@ -90,6 +90,10 @@ class OnnxFile:
         versions = {entry.domain: entry.version for entry in self.model.opset_import}
         return max(versions.get(domain, 0) for domain in STANDARD_DOMAINS)
 
+    def asked(self, reading: Reading) -> tuple[TensorInfo, ...]:
+        """The outputs that the reading asks for: all, unless it names one."""
+        return tuple(tensor for tensor in self.outputs if reading.output in ("", tensor.name))
+
     def fixed(self, reading: Reading) -> dict[str, NDArray[Any]]:
         """The inputs that are fixed, in the file's own types and shapes (at a batch of 1).
 
@@ -300,12 +304,10 @@ def interface_problems(file: OnnxFile, reading: Reading = AS_IT_IS) -> Iterator[
         what = "one input that is not fixed" if fixed else "one input"
         advice = "; give values of all others (inputs: {name: value})" if len(moving) > 1 else ""
         yield f"expected {what}, found {len(moving)}: {listed}{advice}"
-    if len(file.outputs) != 1:
-        listed = ", ".join(str(tensor) for tensor in file.outputs)
-        yield (
-            f"expected one output, found {len(file.outputs)}: {listed}. Cut the model to one of "
-            "them with onnx.utils.extract_model"
-        )
+    if not file.asked(reading):
+        known = ", ".join(str(tensor) for tensor in file.outputs) or "none"
+        what = f"the output {reading.output!r}" if reading.output else "an output"
+        yield f"expected {what}; known: {known}"
     for tensor in moving:
         if tensor.static_shape is None:
             yield f"input {tensor} has a dynamic dimension; {AXIS_ORDER}"

@@ -4,6 +4,7 @@ Nodes that cannot be read do not stop the walk, so that all of them are reported
 """
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy as np
 from lipverify.errors import NetworkError, NetworkMismatch, UnsupportedOperator
 from lipverify.graph import ForwardGraph
 from lipverify.network.builder import GraphBuilder, Switched, Value
-from lipverify.network.layers import preprocess
+from lipverify.network.joining import concat
+from lipverify.network.layers import preprocess, reshape
 from lipverify.network.node_info import NodeInfo
 from lipverify.network.onnx_convert import CONVERTERS, NOTES
 from lipverify.network.onnx_file import STANDARD_DOMAINS, OnnxFile, import_onnx
@@ -87,7 +89,8 @@ class _Walk:
                 self.tensors[tensor.name] = self.build.placeholder(shape)
         self.tensors.update({name: as_constant(value) for name, value in fixed.items()})
         self.errors: list[str] = []
-        self.used = _used_tensors(graph, {tensor.name for tensor in file.outputs})
+        self.asked = tuple(tensor.name for tensor in file.asked(reading))
+        self.used = _used_tensors(graph, set(self.asked))
 
     def run(self) -> Conversion:
         nodes = tuple(
@@ -104,20 +107,25 @@ class _Walk:
             for output in node.output
             if output in self.used
         )
-        graph = self._finish() if clean and len(self.file.outputs) == 1 else None
+        graph = self._finish() if clean and self.asked else None
         return Conversion(nodes, tuple(self.errors), parameters, graph)
 
     def _finish(self) -> ForwardGraph | None:
-        name = self.file.outputs[0].name
-        output = self.tensors.get(name)
-        if isinstance(output, Switched):
-            self.errors.append(f"the output {name!r}: {JUMPS}")
-            return None
-        if not isinstance(output, Value):
-            self.errors.append(f"the output {name!r} does not depend on the input")
+        parts: list[Value] = []
+        for name in self.asked:
+            output = self.tensors.get(name)
+            if isinstance(output, Switched):
+                self.errors.append(f"the output {name!r}: {JUMPS}")
+            elif not isinstance(output, Value):
+                self.errors.append(f"the output {name!r} does not depend on the input")
+            else:
+                parts.append(output)
+        if self.errors:
             return None
         try:
-            return self.build.finish(output)
+            if len(parts) > 1:
+                parts = [concat(self.build, [reshape(y, (1, prod(y.shape))) for y in parts], 1)]
+            return self.build.finish(parts[0])
         except NetworkError as error:
             self.errors.append(str(error))
             return None

@@ -18,8 +18,8 @@ def read_onnx(path: Path, reading: Reading = AS_IT_IS) -> Network:
 
     The batch is the first dimension of the input if that is dynamic or 1; otherwise the whole
     tensor is one input. `NetworkError` for a file that cannot be read, or that is no function from
-    one input (beside those that `reading` fixes) to one output; `UnsupportedOperator`
-    listing all nodes that cannot be bounded.
+    one input (beside those that `reading` fixes) to the outputs that it asks for;
+    `UnsupportedOperator` listing all nodes that cannot be bounded.
     """
     file = read_file(path)
     problem = next(interface_problems(file, reading), None)
@@ -41,6 +41,7 @@ def read_onnx(path: Path, reading: Reading = AS_IT_IS) -> Network:
         shape=shape,
         dtype=DTYPES[tensor.dtype],
         input=tensor.name,
+        outputs=tuple(info.name for info in file.asked(reading)),
         fixed=fixed,
         repeated=frozenset(tensor.name for tensor in file.inputs if tensor.is_batched),
     )

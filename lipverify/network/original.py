@@ -60,13 +60,16 @@ class AbstractOriginal(ABC):
 class OnnxOriginal(AbstractOriginal):
     """An ONNX model's bytes, run by onnxruntime on one thread. `source` is its path, for errors.
 
-    `input` is the name of the input that moves; `fixed` holds the values of the others, at a batch
-    of 1, of which those in `repeated` are given once per point of a batch.
+    `input` is the name of the input that moves, `outputs` of those that are asked for, whose
+    entries follow one another in the result where there are several; `fixed` holds the values of
+    the other inputs, at a batch of 1, of which those in `repeated` are given once per point of a
+    batch.
     """
 
     source: str
     model: bytes = field(repr=False)
     input: str
+    outputs: tuple[str, ...]
     fixed: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
     repeated: frozenset[str] = frozenset()
 
@@ -103,12 +106,14 @@ class OnnxOriginal(AbstractOriginal):
             for name, value in self.fixed.items()
         }
         try:
-            (y,) = engine.run(None, {self.input: x.contiguous().numpy(), **feed})
+            found = engine.run(self.outputs, {self.input: x.contiguous().numpy(), **feed})
         except Exception as error:
             raise NetworkError(
                 f"{self.source}: onnxruntime cannot run it on shape {list(x.shape)}: {error}"
             ) from error
-        return torch.as_tensor(y)
+        if len(found) == 1:
+            return torch.as_tensor(found[0])
+        return torch.cat([torch.as_tensor(y).reshape(count, -1).double() for y in found], 1)
 
 
 @final

@@ -55,9 +55,10 @@ def read_module(
             f"{source}: example_input has shape {list(example_input.shape)} and type "
             f"{example_input.dtype}; expected float32 or float64 with a batch of 1 or more in front"
         )
-    if reading.inputs:
+    if reading.inputs or reading.output:
         raise NetworkError(
-            f"{source}: a torch module has one input, which moves; none can be fixed"
+            f"{source}: a torch module has one input, which moves, and one output; "
+            "none can be fixed or chosen"
         )
     own = _copy(source, module)
     example = example_input[:1].detach().cpu()

@@ -41,6 +41,7 @@ class _Header(Entry):
     features: Texts = None
     preprocessing: Anything = None
     inputs: FixedInputs = ()
+    output: Text = ""
     properties: Anything = Field(description="a list of properties")
 
 
@@ -82,7 +83,7 @@ def read_spec(path: str | Path) -> SpecFile:
             for position, entry in enumerate(entries)
         ),
         document=document,
-        reading=Reading(read_preprocessing(document), header.inputs),
+        reading=Reading(read_preprocessing(document), header.inputs, header.output),
     )
 
 

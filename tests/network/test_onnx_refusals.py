@@ -103,10 +103,6 @@ BAD_NETWORKS: dict[str, tuple[Callable[[], onnx.ModelProto], Sequence[str]]] = {
     "nan": (_nan, ["initialiser 'broken' holds 1 entries that are NaN or infinite"]),
     "infinite": (_infinite_folded, ["initialiser 'broken' holds 1 entries"]),
     "two-inputs": (_two_inputs, ["expected one input, found 2", "'x'", "'second'"]),
-    "two-outputs": (
-        lambda: model([node("Relu", "x", "y"), node("Tanh", "x", "z")], [N, 4], outputs=("y", "z")),
-        ["expected one output, found 2", "'y'", "'z'", "extract_model"],
-    ),
     "dynamic": (
         lambda: model([node("Relu", "x")], [N, 3, "height"], output_rank=3),
         ["input 'x' of shape ['batch', 3, 'height'] has a dynamic dimension", "the batch"],

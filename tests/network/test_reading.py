@@ -244,3 +244,45 @@ def test_weights_that_are_missing_or_cut_off(tmp_path: Path) -> None:
     weights.unlink()
     with pytest.raises(NetworkError, match=r"stored in weights\.bin, which does not exist"):
         load_network(path)
+
+
+TWO = [
+    node("Relu", "x", "y"),
+    node("Gemm", "y w", "g", transB=1),
+    node("Reshape", "g shape", "z"),
+]
+
+
+def two_outputs(folder: Path, batch: str | int = N) -> Path:
+    """'y' [4], and 'z', six numbers in a shape of their own; also 'x' itself."""
+    constants = {"w": numbers(6, 4), "shape": np.array([-1, 2, 3])}
+    return save(model(TWO, [batch, 4], constants, outputs=("z", "y")), folder)
+
+
+@pytest.mark.parametrize("batch", [N, 1])
+def test_several_outputs_follow_one_another(batch: str | int, tmp_path: Path) -> None:
+    path = two_outputs(tmp_path, batch)
+    network = load_network(path)
+    assert_equals_original(network)
+    assert_jacobian_is_autograd(network)
+    x = torch.randn(5, 4, dtype=torch.float64)
+    parts = [load_network(path, reading=Reading(output=name)) for name in ("z", "y")]
+    assert [part.graph.output_size for part in parts] == [6, 4]
+    for ours in (lambda n: output(n.graph, x), lambda n: n.original(x)):
+        assert torch.allclose(ours(network), torch.cat([ours(n) for n in parts], 1))
+    digests = {network.reading.digest, *(part.reading.digest for part in parts)}
+    assert len(digests) == 3
+    assert inspect_network(path).is_supported
+
+
+def test_an_output_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NetworkError, match="expected the output 'q'; known: 'z'"):
+        load_network(two_outputs(tmp_path), reading=Reading(output="q"))
+
+
+def test_what_other_outputs_need_does_not_matter(tmp_path: Path) -> None:
+    nodes = [node("Relu", "x", "y"), node("Hardmax", "x", "z")]
+    path = save(model(nodes, [N, 4], outputs=("y", "z")), tmp_path)
+    with pytest.raises(NetworkError, match="Hardmax"):
+        load_network(path)
+    assert load_network(path, reading=Reading(output="y")).graph.output_size == 4
