@@ -287,7 +287,7 @@ def check(loop: GateLoop, state: GateState) -> None:
             raise ValueError("an open subproblem has nothing to split")
         for candidate in item.found.candidates:
             low, high = _ends(*candidate.gate, item.preactivations)
-            if not low < candidate.position < high:
+            if not low <= candidate.position <= high:
                 raise ValueError(f"no split of {candidate.gate} at {candidate.position!r}")
     ranks = [item.rank for item in state.open]
     if ranks != sorted(set(ranks)) or any(rank[1] >= state.serial for rank in ranks):

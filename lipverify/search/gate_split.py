@@ -218,7 +218,7 @@ class GateSearch:
         direction = None if objective.direction is None else objective.direction.numpy()
         areas = weighted_areas(dual.gates, direction)
         backward = self.setting.backward
-        places = Places(backward, preactivations)
+        places = Places(backward, preactivations, dual.gates.names)
         found = []
         for (name, index), worth, open_, area in zip(
             dual.gates.names, estimate, doubt, areas, strict=True

@@ -5,8 +5,10 @@ slopes]; two halves allow two rectangles, and the position with the smallest sum
 describes the derivative best. Any position is sound: the halves are closed and share it.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -36,26 +38,44 @@ class Place:
 
 
 class Places:
-    """The positions for splits of one subproblem's gates."""
+    """The positions for splits of one subproblem's open gates: `names` as in `OpenGates`."""
 
-    def __init__(self, backward: BackwardGraph, preactivations: Mapping[str, Interval]) -> None:
+    def __init__(
+        self,
+        backward: BackwardGraph,
+        preactivations: Mapping[str, Interval],
+        names: Iterable[tuple[str, int]],
+    ) -> None:
         self._preactivations = preactivations
-        self._users: dict[str, list[Activation]] = {}
-        for gate in backward.gates:
+        self._users: dict[str, list[_User]] = {}
+        entries: dict[str, list[int]] = defaultdict(list)
+        for name, index in names:
+            entries[name].append(index)
+        for name, index in entries.items():
+            gate = backward[name]
             assert isinstance(gate.operator, Gate)
+            opened = torch.zeros(gate.size, dtype=torch.bool)
+            opened[index] = True
             users = self._users.setdefault(gate.inputs[0], [])
-            if gate.operator.activation not in users:
-                users.append(gate.operator.activation)
+            users.append(_User(gate.operator.activation, opened))
         self._found: dict[str, tuple[list[float], list[float]]] = {}
 
     def of(self, gate: GateName) -> Place | None:
-        """None: no float lies inside of its interval, or no split narrows it."""
+        """None: no float lies inside of its interval, or no split narrows its slopes."""
         node, index = gate
         if node not in self._found:
             positions, gains = _places(self._users[node], self._preactivations[node])
             self._found[node] = positions.tolist(), gains.tolist()
         positions, gains = self._found[node]
         return Place(positions[index], gains[index]) if gains[index] > 0 else None
+
+
+@dataclass(frozen=True, eq=False)
+class _User:
+    """An activation of a preactivation, and at which entries [entries] its gate is open."""
+
+    activation: Activation
+    opened: Tensor
 
 
 def fixes(activation: Activation, position: float) -> bool:
@@ -83,47 +103,53 @@ def one_sided(
     return activation.gate_within(x)
 
 
-def _places(users: list[Activation], x: Interval) -> tuple[Tensor, Tensor]:
+def _places(users: list[_User], x: Interval) -> tuple[Tensor, Tensor]:
     """Position and gain of every entry, [entries]; gain 0: not to be split."""
     lower, upper = x.lower.reshape(-1), x.upper.reshape(-1)
-    kinks = [kink for user in users if user.piecewise_linear for kink in user.kinks]
-    position, gain = _narrowest([user for user in users if not user.piecewise_linear], lower, upper)
-    for kink in kinks:
-        inside = (lower < kink) & (kink < upper)
-        position = torch.where(inside, kink, position)
-        gain = torch.where(inside, 1.0, gain)
+    bent = [user for user in users if not user.activation.piecewise_linear]
+    position, gain = _narrowest(bent, lower, upper)
+    for user in users:
+        if not user.activation.piecewise_linear:
+            continue
+        # At an end of the interval as well: both slopes belong to the kink until it is split.
+        for kink in user.activation.kinks:
+            there = user.opened & (lower <= kink) & (kink <= upper)
+            position = torch.where(there, kink, position)
+            gain = torch.where(there, 1.0, gain)
     return position, gain
 
 
-def _narrowest(users: list[Activation], lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+def _narrowest(users: list[_User], lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
     """The best of a grid, of kinks and of inflection points, for gates without fixed slopes."""
     if not users:
         return torch.zeros_like(lower), torch.zeros_like(lower)
-    tried = _tried(users, lower, upper)
+    tried = _tried([user.activation for user in users], lower, upper)
     inside = (lower < tried) & (tried < upper)
     point = torch.minimum(torch.maximum(tried, lower), upper)
     whole, halves = torch.zeros_like(lower), torch.zeros_like(tried)
-    noise = torch.ones_like(lower, dtype=torch.bool)
+    wide = torch.zeros_like(lower, dtype=torch.bool)
     for user in users:
-        slope = user.gate(Interval(lower, upper))
-        noise &= slope.width <= NOISE * slope.magnitude
-        whole = whole + (upper - lower) * slope.width
+        slope = user.activation.gate(Interval(lower, upper))
+        wide |= user.opened & (slope.width > NOISE * slope.magnitude)
+        whole = whole + user.opened * (upper - lower) * slope.width
         for low, high in ((lower.expand_as(point), point), (point, upper.expand_as(point))):
-            halves = halves + (high - low) * user.gate_within(Interval(low, high)).width
+            within = user.activation.gate_within(Interval(low, high))
+            halves = halves + user.opened * (high - low) * within.width
     halves = torch.where(inside & torch.isfinite(halves), halves, torch.inf)
     least, which = halves.min(0)
     position = tried.gather(0, which.unsqueeze(0)).squeeze(0)
     gain = (1 - least / whole).nan_to_num(nan=0.0).clamp(LEAST_GAIN, 1.0)
-    return position, torch.where(noise | torch.isinf(least), 0.0, gain)
+    return position, torch.where(wide & torch.isfinite(least), gain, 0.0)
 
 
-def _tried(users: list[Activation], lower: Tensor, upper: Tensor) -> Tensor:
+def _tried(activations: list[Activation], lower: Tensor, upper: Tensor) -> Tensor:
     """Positions [tried, entries], those in the middle first: they win where all are as good."""
     steps = sorted(range(1, SHARES), key=lambda step: abs(step - SHARES // 2))
     grid = [lower + (upper - lower) * (step / SHARES) for step in steps]
-    marks = {kink for user in users for kink in user.kinks}
-    for user in users:
-        if isinstance(user, Curve):
-            marks |= {end for piece in user.pieces for end in (piece.lower, piece.upper)}
-    marks = {mark for mark in marks if abs(mark) < float("inf")}
-    return torch.stack([*grid, *(torch.full_like(lower, mark) for mark in sorted(marks))])
+    marks = {kink for activation in activations for kink in activation.kinks}
+    for activation in activations:
+        if isinstance(activation, Curve):
+            for piece in activation.pieces:
+                marks |= {piece.lower, piece.upper}
+    finite = sorted(mark for mark in marks if isfinite(mark))
+    return torch.stack([*grid, *(torch.full_like(lower, mark) for mark in finite)])

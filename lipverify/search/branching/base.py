@@ -26,7 +26,7 @@ class Candidate:
     area: float = 0.0
     """Area of what its relaxation allows, weighted as `area.weighted_areas` says."""
     position: float = 0.0
-    """Where its preactivation would be split: strictly inside of its interval."""
+    """Where its preactivation would be split: a kink, or strictly inside of its interval."""
 
 
 @dataclass(frozen=True, eq=False)
