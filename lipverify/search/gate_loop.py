@@ -149,7 +149,7 @@ class GateLoop(AbstractSearch[GateState]):
 
     def limit(self, state: GateState) -> Stop | None:
         most, count = self.max_subproblems, state.subproblems
-        if most is not None and count >= most and not state.waiting:
+        if most is not None and count >= most and not self._root_is_next(state):
             return Stop(Reason.SUBPROBLEMS, f"stopped after {count} of {most}")
         if state.bytes > self.task.setting.memory:
             return Stop(
@@ -164,11 +164,14 @@ class GateLoop(AbstractSearch[GateState]):
 
     def step(self, state: GateState) -> GateState:
         """Bound the worst root, or split the worst open subproblem and bound its halves."""
-        if state.waiting and state.waiting[0].upper == state.pending:
+        if self._root_is_next(state):
             root = state.waiting[0]
             problem = self.task.root(root.objective, root.preactivations, root.upper)
             return self._bound(replace(state, waiting=state.waiting[1:]), problem)[0]
         return self._split(state)
+
+    def _root_is_next(self, state: GateState) -> bool:
+        return bool(state.waiting) and state.waiting[0].upper == state.pending
 
     def _split(self, state: GateState) -> GateState:
         item, state = state.open[0], replace(state, open=state.open[1:])

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lipverify.graph import BackwardGraph
 from lipverify.interval import Interval
-from lipverify.numerics import ELEMENTARY_ULPS, UNIT_ROUNDOFF
+from lipverify.numerics import ELEMENTARY_ULPS, SMALLEST, UNIT_ROUNDOFF
 from lipverify.operators import Activation, Curve, Gate
 from lipverify.search.branching import GateName
 from lipverify.search.split import Split
@@ -130,7 +130,7 @@ def _narrowest(users: list[_User], lower: Tensor, upper: Tensor) -> tuple[Tensor
     wide = torch.zeros_like(lower, dtype=torch.bool)
     for user in users:
         slope = user.activation.gate(Interval(lower, upper))
-        wide |= user.opened & (slope.width > NOISE * slope.magnitude)
+        wide |= user.opened & (slope.width > NOISE * slope.magnitude + 4 * SMALLEST)
         whole = whole + user.opened * (upper - lower) * slope.width
         for low, high in ((lower.expand_as(point), point), (point, upper.expand_as(point))):
             within = user.activation.gate_within(Interval(low, high))
