@@ -146,7 +146,8 @@ def inner_gate_leaves_out_the_far_side(instance: ActivationInstance, x: Interval
         at_end = (x.lower == kink) != (x.upper == kink)
         away &= ~at_end
         left, right = (float(slope.low) for slope in instance.judge.one_sided(kink))
-        slope = torch.where(x.upper == kink, left, right)[at_end].to(x.lower)
+        ends = torch.full_like(x.lower, left), torch.full_like(x.lower, right)
+        slope = torch.where(x.upper == kink, *ends)[at_end]
         assert torch.equal(within.lower[at_end], slope), f"{instance}: inside of {kink}"
         assert torch.equal(within.upper[at_end], slope), f"{instance}: inside of {kink}"
     assert torch.equal(gate.lower[away], within.lower[away]), f"{instance}: no kink at an end"
