@@ -34,5 +34,8 @@ class Abs(Activation):
     def gate(self, x: Interval) -> Interval:
         return two_slopes.gate(x, -1.0, 1.0)
 
+    def gate_within(self, x: Interval) -> Interval:
+        return two_slopes.gate_within(x, -1.0, 1.0)
+
     def relax(self, x: Interval, lower_choice: Tensor | None = None) -> Relaxation:
         return two_slopes.relax(x, -1.0, 1.0, lower_choice)

@@ -184,6 +184,14 @@ class Activation(AbstractOperator):
     def gate(self, x: Interval) -> Interval:
         """The range of the Clarke derivative over [lower, upper], rounded outward."""
 
+    def gate_within(self, x: Interval) -> Interval:
+        """As `gate`, but of what lies inside of [lower, upper]: at an end that is a kink, only the
+        slope from within. An interval of one point has no inside: there it is the whole gate.
+
+        As written here, for derivatives without jumps.
+        """
+        return self.gate(x)
+
     def gate_lines(self, x: Interval) -> Relaxation:
         """Affine functions of x below and above the Clarke derivative (at kinks, all its slopes).
 

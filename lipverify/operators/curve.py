@@ -133,12 +133,25 @@ class Curve(Activation):
 
     def gate(self, x: Interval) -> Interval:
         self._require_domain(x)
+        return self._slopes_of([(part, part.there) for part in self._parts(x)])
+
+    def gate_within(self, x: Interval) -> Interval:
+        if not self.kinks:
+            return self.gate(x)
+        self._require_domain(x)
+        point = x.lower == x.upper
+        return self._slopes_of(
+            [(part, part.there & (point | (part.lower < part.upper))) for part in self._parts(x)]
+        )
+
+    def _slopes_of(self, parts: list[tuple[Part, Tensor]]) -> Interval:
+        """The range of the derivative over the parts, each where it counts."""
         lows, highs = [], []
-        for part in self._parts(x):
+        for part, there in parts:
             for end in (part.lower, part.upper):
                 value, error = part.slope(end)
-                lows.append(torch.where(part.there, round_down(value - error), INFINITE))
-                highs.append(torch.where(part.there, round_up(value + error), -INFINITE))
+                lows.append(torch.where(there, round_down(value - error), INFINITE))
+                highs.append(torch.where(there, round_up(value + error), -INFINITE))
         return self._bounds(lows, highs, self.slopes, "derivatives")
 
     def _bounds(

@@ -38,6 +38,9 @@ class LeakyReLU(Activation):
     def gate(self, x: Interval) -> Interval:
         return two_slopes.gate(x, self.slope, 1.0)
 
+    def gate_within(self, x: Interval) -> Interval:
+        return two_slopes.gate_within(x, self.slope, 1.0)
+
     def gate_lines(self, x: Interval) -> Relaxation:
         return two_slopes.gate_lines(x, self.slope, 1.0)
 

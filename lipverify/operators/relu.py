@@ -31,6 +31,9 @@ class ReLU(Activation):
     def gate(self, x: Interval) -> Interval:
         return two_slopes.gate(x, 0.0, 1.0)
 
+    def gate_within(self, x: Interval) -> Interval:
+        return two_slopes.gate_within(x, 0.0, 1.0)
+
     def gate_lines(self, x: Interval) -> Relaxation:
         return two_slopes.gate_lines(x, 0.0, 1.0)
 

@@ -16,8 +16,19 @@ THIN = 2.0**-20
 
 def gate(x: Interval, negative: float, positive: float) -> Interval:
     """{negative} below 0, {positive} above, the whole interval where 0 is in reach."""
+    return _step(x, x.upper < 0, x.lower > 0, negative, positive)
+
+
+def gate_within(x: Interval, negative: float, positive: float) -> Interval:
+    """As `gate`, for the inner points of intervals with more than one."""
+    point = x.lower == x.upper
+    below = torch.where(point, x.upper < 0, x.upper <= 0)
+    above = torch.where(point, x.lower > 0, x.lower >= 0)
+    return _step(x, below, above, negative, positive)
+
+
+def _step(x: Interval, below: Tensor, above: Tensor, negative: float, positive: float) -> Interval:
     low, high = min(negative, positive), max(negative, positive)
-    below, above = x.upper < 0, x.lower > 0
 
     def end(at_kink: float) -> Tensor:
         value = torch.full_like(x.lower, at_kink)

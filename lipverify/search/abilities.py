@@ -16,13 +16,6 @@ def _is_bounded(operator: type[AbstractOperator]) -> bool:
     return issubclass(operator, AffineOperator | Activation | Product)
 
 
-def _can_branch(operator: type[AbstractOperator]) -> bool:
-    """Whether a half of the preactivation fixes the gate; affine operators have none to fix."""
-    if not issubclass(operator, Activation):
-        return issubclass(operator, AffineOperator)
-    return operator.piecewise_linear
-
-
 def _has_program(operator: type[AbstractOperator]) -> bool:
     if not issubclass(operator, Activation):
         return issubclass(operator, AffineOperator)
@@ -46,7 +39,7 @@ ABILITIES: Mapping[str, Ability] = {
     "mean-split": _is_bounded,
     "linear": _is_bounded,
     "quadratic": _is_bounded,
-    "gate branching": _can_branch,
+    "gate branching": _is_bounded,  # halves fix a gate or narrow it; affine operators have none
     "milp": _has_program,
     "line walk": _can_walk,
 }

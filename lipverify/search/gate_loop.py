@@ -149,7 +149,7 @@ class GateLoop(AbstractSearch[GateState]):
 
     def limit(self, state: GateState) -> Stop | None:
         most, count = self.max_subproblems, state.subproblems
-        if most is not None and count >= most and not state.waiting:
+        if most is not None and count >= most and not self._root_is_next(state):
             return Stop(Reason.SUBPROBLEMS, f"stopped after {count} of {most}")
         if state.bytes > self.task.setting.memory:
             return Stop(
@@ -164,11 +164,14 @@ class GateLoop(AbstractSearch[GateState]):
 
     def step(self, state: GateState) -> GateState:
         """Bound the worst root, or split the worst open subproblem and bound its halves."""
-        if state.waiting and state.waiting[0].upper == state.pending:
+        if self._root_is_next(state):
             root = state.waiting[0]
             problem = self.task.root(root.objective, root.preactivations, root.upper)
             return self._bound(replace(state, waiting=state.waiting[1:]), problem)[0]
         return self._split(state)
+
+    def _root_is_next(self, state: GateState) -> bool:
+        return bool(state.waiting) and state.waiting[0].upper == state.pending
 
     def _split(self, state: GateState) -> GateState:
         item, state = state.open[0], replace(state, open=state.open[1:])
@@ -181,9 +184,11 @@ class GateLoop(AbstractSearch[GateState]):
             item.found.upper,
         )
         tried: dict[GateName, list[Subproblem]] = {}
+        positions = {one.gate: one.position for one in item.found.candidates}
 
         def attempt(gate: GateName) -> Trial:
-            tried[gate] = self._tried(self.task.children(problem, item.found, gate))
+            halves = self.task.children(problem, item.found, gate, positions[gate])
+            tried[gate] = self._tried(halves)
             ends = {half.splits[len(item.splits)].side: half.upper for half in tried[gate]}
             empty = float("-inf")
             return Trial(ends.get(-1, empty), ends.get(1, empty))
@@ -199,7 +204,7 @@ class GateLoop(AbstractSearch[GateState]):
             )
         )
         if best.gate not in tried:
-            tried[best.gate] = self.task.children(problem, item.found, best.gate)
+            tried[best.gate] = self.task.children(problem, item.found, best.gate, best.position)
         for half in tried[best.gate]:
             state, upper = self._bound(state, half)
             side = half.splits[len(item.splits)].side
@@ -281,11 +286,12 @@ def check(loop: GateLoop, state: GateState) -> None:
             raise ValueError("conflicts of other neurons")
         for split in item.splits:
             _check_split(split, item.preactivations)
-        gates = [candidate.gate for candidate in item.found.candidates]
-        if not gates:
+        if not item.found.candidates:
             raise ValueError("an open subproblem has nothing to split")
-        for node, index in gates:
-            _check_split(Split(node, index, 0), item.preactivations)
+        for candidate in item.found.candidates:
+            low, high = _ends(*candidate.gate, item.preactivations)
+            if not low <= candidate.position <= high:
+                raise ValueError(f"no split of {candidate.gate} at {candidate.position!r}")
     ranks = [item.rank for item in state.open]
     if ranks != sorted(set(ranks)) or any(rank[1] >= state.serial for rank in ranks):
         raise ValueError("the open subproblems are out of order")
@@ -308,14 +314,16 @@ def _check_preactivations(found: Preactivations, root: Mapping[str, Interval]) -
 
 
 def _check_split(split: Split, preactivations: Preactivations) -> None:
-    if split.side not in (-1, 0, 1) or split.node not in preactivations:
-        raise ValueError(f"no split: {split}")
-    interval = preactivations[split.node]
-    if not 0 <= split.index < interval.lower.numel():
-        raise ValueError(f"no split: {split}")
-    ends = {-1: interval.upper, 1: -interval.lower}
-    if split.side and not float(ends[split.side].reshape(-1)[split.index]) <= 0:
+    low, high = _ends(split.node, split.index, preactivations)
+    if not (high <= split.position if split.side < 0 else low >= split.position):
         raise ValueError(f"preactivations on both sides of {split}")
+
+
+def _ends(node: str, index: int, preactivations: Preactivations) -> tuple[float, float]:
+    if node not in preactivations or not 0 <= index < preactivations[node].lower.numel():
+        raise ValueError(f"no preactivation {index} of {node!r}")
+    interval = preactivations[node]
+    return float(interval.lower.reshape(-1)[index]), float(interval.upper.reshape(-1)[index])
 
 
 __all__ = ["GateLoop", "GateState", "SearchOutcome", "Waiting", "search"]

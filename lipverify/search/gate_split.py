@@ -1,7 +1,8 @@
 """Subproblems over gates, for objectives on the Jacobian's rows (DESIGN 4.5): bounds, children.
 
-A subproblem is an objective with splits: closed halves z <= 0 or z >= 0 of preactivations, whose
-common edge belongs to both children. The loop over them is in `gate_loop`.
+A subproblem is an objective with splits: closed halves z <= t or z >= t of preactivations, whose
+common edge belongs to both children. Piecewise linear gates are fixed by a half; of others, the
+slope's range gets narrower. The loop over them is in `gate_loop`.
 """
 
 from collections import defaultdict
@@ -39,11 +40,13 @@ from lipverify.config import QuadraticConfig
 from lipverify.errors import InvertedInterval, NumericalFailure
 from lipverify.interval import Interval
 from lipverify.norms import AbstractNorm, norm_named, operator_norm
-from lipverify.operators import AbstractOperator, Gate
+from lipverify.numerics import round_up
+from lipverify.operators import Gate
 from lipverify.operators.gate import relax_chords
 from lipverify.region import AbstractRegion
 from lipverify.search.branching import Candidate, weighted_areas
-from lipverify.search.split import Split, Twins
+from lipverify.search.positions import Places, fixes, one_sided
+from lipverify.search.split import Split, Twins, sides, tightest
 
 Preactivations = Mapping[str, Interval]
 
@@ -138,7 +141,7 @@ class GateSearch:
             return self._leaf(problem, upper)
         dual_of = self._dual(objective, gates)
         found = quadratic_upper(gates, dual_of, problem.start, self.config, target, stop)
-        candidates = self._candidates(objective, found.dual, found.solution)
+        candidates = self._candidates(objective, problem.preactivations, found.dual, found.solution)
         return Evaluation(min(upper, found.upper), candidates, found.start)
 
     def _apart(self, gates: OpenGates) -> OpenGates:
@@ -147,8 +150,8 @@ class GateSearch:
         places: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
         for position, (name, index) in enumerate(gates.names):
             gate = backward[name]
-            if _splittable(gate.operator):
-                assert isinstance(gate.operator, Gate)
+            assert isinstance(gate.operator, Gate)
+            if gate.operator.activation.piecewise_linear:
                 right = gate.operator.activation.derivative(torch.ones(1, dtype=torch.float64))
                 rising = 1 if float(right) == gates.beta[position] else -1
                 places[gate.inputs[0], index].append((position, rising))
@@ -192,7 +195,11 @@ class GateSearch:
         return found
 
     def _candidates(
-        self, objective: Objective, dual: QuadraticDual, solution: LmiSolution
+        self,
+        objective: Objective,
+        preactivations: Preactivations,
+        dual: QuadraticDual,
+        solution: LmiSolution,
     ) -> tuple[Candidate, ...]:
         """Open gates with what the relaxation says of them.
 
@@ -211,22 +218,25 @@ class GateSearch:
         direction = None if objective.direction is None else objective.direction.numpy()
         areas = weighted_areas(dual.gates, direction)
         backward = self.setting.backward
-        found = [
-            Candidate((backward[name].inputs[0], index), float(worth), float(open_), float(area))
-            for (name, index), worth, open_, area in zip(
-                dual.gates.names, estimate, doubt, areas, strict=True
-            )
-            if _splittable(backward[name].operator)
-        ]
+        places = Places(backward, preactivations, dual.gates.names)
+        found = []
+        for (name, index), worth, open_, area in zip(
+            dual.gates.names, estimate, doubt, areas, strict=True
+        ):
+            gate = backward[name].inputs[0], index
+            place = places.of(gate)
+            if place is not None:
+                numbers = float(worth) * place.gain, float(open_), float(area) * place.gain
+                found.append(Candidate(gate, *numbers, place.position))
         return tuple(sorted(found, key=lambda candidate: -candidate.estimate))
 
     def children(
-        self, problem: Subproblem, found: Evaluation, gate: tuple[str, int]
+        self, problem: Subproblem, found: Evaluation, gate: tuple[str, int], position: float = 0.0
     ) -> list[Subproblem]:
-        """The two halves, without those that are proved empty."""
+        """The two halves of the gate's preactivation, without those that are proved empty."""
         halves = []
         for side in (-1, 1):
-            child = self._child(problem, Split(gate[0], gate[1], side), found)
+            child = self._child(problem, Split(gate[0], gate[1], side, position), found)
             if child is not None:
                 halves.append(child)
         return halves
@@ -240,7 +250,7 @@ class GateSearch:
                 return None
         implied = self.setting.conflicts.implied(sides(together))
         for (node, index), (side, least) in implied.items():
-            start = _clamped(start, Split(node, index, side), least)
+            start = _clamped(start, Split(node, index, side, side * least))
             if start is None:
                 return None
         splits = (*problem.splits, *together)
@@ -266,8 +276,9 @@ class GateSearch:
         """The root region with a half-space for every split, from relaxations on these bounds."""
         nothing = torch.zeros(0, self.setting.region.size, dtype=torch.float64)
         slopes, offsets = [nothing], [nothing[:, 0]]
-        for name in dict.fromkeys(split.node for split in splits):
-            mine = [split for split in splits if split.node == name]
+        smallest = tightest(splits)
+        for name in dict.fromkeys(split.node for split in smallest):
+            mine = [split for split in smallest if split.node == name]
             slope, offset = self._half_spaces(name, mine, preactivations)
             slopes.append(slope)
             offsets.append(offset)
@@ -276,32 +287,45 @@ class GateSearch:
     def _half_spaces(
         self, node: str, splits: list[Split], preactivations: Preactivations
     ) -> tuple[Tensor, Tensor]:
-        """side z >= 0 implies slope . x + offset >= 0, by the relaxation above it: [k, n], [k]."""
+        """side (z - position) >= 0 implies slope . x + offset >= 0: [k, n], [k].
+
+        By the relaxation above side z.
+        """
         shape = self.setting.network.graph[node].shape
-        sides = torch.tensor([float(split.side) for split in splits], dtype=torch.float64)
+        sign = torch.tensor([float(split.side) for split in splits], dtype=torch.float64)
         index = torch.tensor([split.index for split in splits])
-        objective = sides.reshape(-1, 1, *[1] * len(shape)) * one_hot(index, shape)
-        return linear_uppers(self.setting.forward_problem, node, objective, preactivations)
+        objective = sign.reshape(-1, 1, *[1] * len(shape)) * one_hot(index, shape)
+        problem = self.setting.forward_problem
+        slope, offset = linear_uppers(problem, node, objective, preactivations)
+        least = sign * torch.tensor([split.position for split in splits], dtype=torch.float64)
+        return slope, torch.where(least == 0, offset, round_up(offset - least))
 
     def _fixed(
         self, splits: tuple[Split, ...], preactivations: Preactivations
     ) -> dict[str, Interval]:
-        """The slopes of all gates on split neurons, one number each."""
+        """Slopes of gates on neurons split at their kinks, where they are narrower than the
+        preactivations tell: one number each, for piecewise linear ones."""
         fixed: dict[str, Interval] = {}
         for gate in self.setting.backward.gates:
-            mine = [split for split in splits if split.node == gate.inputs[0]]
-            if not mine:
-                continue
-            if not _splittable(gate.operator):
-                continue
             assert isinstance(gate.operator, Gate)
-            slope = gate.operator.activation.gate(preactivations[gate.inputs[0]])
+            name, activation = gate.inputs[0], gate.operator.activation
+            at_kinks = [
+                split
+                for split in splits
+                if split.node == name and split.position in activation.kinks
+            ]
+            if not at_kinks:
+                continue
+            slope = activation.gate(preactivations[name])
             lower, upper = slope.lower.clone(), slope.upper.clone()
-            for split in mine:
-                side = torch.tensor([float(split.side)], dtype=torch.float64)
-                value = gate.operator.activation.derivative(side)
-                lower.reshape(-1)[split.index] = value
-                upper.reshape(-1)[split.index] = value
+            for split in at_kinks:
+                if fixes(activation, split.position):
+                    side = torch.tensor([split.position + split.side], dtype=torch.float64)
+                    found = Interval(*2 * (activation.derivative(side),))
+                else:
+                    found = one_sided(activation, preactivations[name], splits, split)
+                lower.reshape(-1)[split.index] = found.lower
+                upper.reshape(-1)[split.index] = found.upper
             fixed[gate.name] = Interval(lower, upper)
         return fixed
 
@@ -345,26 +369,15 @@ class GateSearch:
         return (lambda some: l1_dual(some, most)) if signs <= most else None
 
 
-def sides(splits: tuple[Split, ...]) -> list[tuple[str, int, int]]:
-    return [(split.node, split.index, split.side) for split in splits]
-
-
-def _splittable(operator: AbstractOperator | None) -> bool:
-    """Whether a half of the preactivation fixes the gate."""
-    return isinstance(operator, Gate) and operator.activation.piecewise_linear
-
-
-def _clamped(
-    preactivations: Preactivations, split: Split, least: float = 0.0
-) -> dict[str, Interval] | None:
-    """The intervals with side z >= least for the split; None where nothing is left of it."""
+def _clamped(preactivations: Preactivations, split: Split) -> dict[str, Interval] | None:
+    """The intervals with the split's half; None where nothing is left of it."""
     old = preactivations[split.node]
     lower, upper = old.lower.clone(), old.upper.clone()
     flat_lower, flat_upper = lower.reshape(-1), upper.reshape(-1)
     if split.side < 0:
-        flat_upper[split.index] = min(-least, float(flat_upper[split.index]))
+        flat_upper[split.index] = min(split.position, float(flat_upper[split.index]))
     else:
-        flat_lower[split.index] = max(least, float(flat_lower[split.index]))
+        flat_lower[split.index] = max(split.position, float(flat_lower[split.index]))
     if float(flat_lower[split.index]) > float(flat_upper[split.index]):
         return None
     return {**preactivations, split.node: Interval(lower, upper)}

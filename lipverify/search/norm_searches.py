@@ -148,7 +148,7 @@ def by_gates(
             lambda point: best.see(job, query, point),
             note,
             job.clock,
-            limit,
+            choice.most(limit),
         ),
         job.slot("gate splits"),
     )

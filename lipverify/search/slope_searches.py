@@ -209,7 +209,7 @@ def by_gates(job: Job, slope: Slope, choice: Choice, limit: int | None) -> tuple
             visit,
             note,
             job.clock,
-            limit,
+            choice.most(limit),
         ),
         job.slot(f"gate splits {slope.which}"),
     )

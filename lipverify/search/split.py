@@ -1,8 +1,10 @@
 """Splits of neurons, and neurons that are split together."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -17,11 +19,24 @@ PARALLEL = 1e-6
 
 @dataclass(frozen=True)
 class Split:
-    """Preactivation `index` of forward node `node` is <= 0 (side -1) or >= 0 (side +1)."""
+    """Preactivation `index` of forward node `node` is <= position (side -1) or >= it (side +1).
+
+    ValueError for another side, or a position that is no finite number.
+    """
 
     node: str
     index: int
     side: int
+    position: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.side not in (-1, 1) or not isfinite(self.position):
+            raise ValueError(f"no closed half: side {self.side}, position {self.position!r}")
+
+    @property
+    def from_zero(self) -> bool:
+        """Whether it implies the half with its position at 0."""
+        return self.side * self.position >= 0
 
 
 class Twins:
@@ -59,9 +74,27 @@ class Twins:
                     self._groups[name, index] = others
 
     def of(self, split: Split) -> tuple[Split, ...]:
-        """What a split implies for its twins."""
+        """What a split at 0 implies for its twins; nothing is said of others."""
+        if split.position != 0:
+            return ()
         twins = self._groups.get((split.node, split.index), ())
         return tuple(Split(split.node, other, split.side * sign) for other, sign in twins)
+
+
+def sides(splits: Iterable[Split]) -> list[tuple[str, int, int]]:
+    """(node, index, side) where the splits imply side z >= 0."""
+    return [(split.node, split.index, split.side) for split in splits if split.from_zero]
+
+
+def tightest(splits: Iterable[Split]) -> tuple[Split, ...]:
+    """Of halves of one neuron to the same side, the smallest: it lies in the others."""
+    found: dict[tuple[str, int, int], Split] = {}
+    for split in splits:
+        key = split.node, split.index, split.side
+        old = found.get(key)
+        if old is None or split.side * split.position > old.side * old.position:
+            found[key] = split
+    return tuple(found.values())
 
 
 def _parallel(rows: Tensor) -> list[int]:

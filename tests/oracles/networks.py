@@ -23,6 +23,8 @@ from lipverify.operators import (
     Concat,
     Conv,
     Dense,
+    Elu,
+    Gelu,
     LeakyReLU,
     ReLU,
     Reshape,
@@ -30,6 +32,8 @@ from lipverify.operators import (
     Select,
     Shape,
     Sigmoid,
+    Sin,
+    Softplus,
     Tanh,
 )
 
@@ -183,6 +187,11 @@ class Builder:
             "leaky": (LeakyReLU(slope), lambda x: torch.where(x >= 0, x, slope * x), (slope, 1.0)),
             "tanh": (Tanh(), torch.tanh, None),
             "sigmoid": (Sigmoid(), torch.sigmoid, None),
+            "gelu": (Gelu(), functional.gelu, None),
+            "softplus": (Softplus(), lambda x: torch.logaddexp(x, torch.zeros_like(x)), None),
+            "elu": (Elu(), functional.elu, None),
+            "bent elu": (Elu(alpha=2.0), lambda x: functional.elu(x, 2.0), None),
+            "sin": (Sin(), torch.sin, None),
         }
         operator, call, slopes = operators[kind]
         return self._add(kind, operator, (source,), call, slopes, activation=True)
@@ -372,6 +381,18 @@ def mixed(seed: int = 0) -> Tiny:
         inner = builder.dense(builder.activate(stem, kind), make(3, 3, scale=0.8), make(3))
         stem = builder.add(stem, inner)
     return builder.finish(f"mixed-{seed}", builder.dense(stem, make(2, 3)))
+
+
+def in_turn(kinds: tuple[str, ...], sizes: tuple[int, ...], seed: int = 0) -> Tiny:
+    """Fully connected, each layer with an activation of its own kind."""
+    make, builder = Weights(seed), Builder(sizes[0])
+    last = builder.INPUT
+    for layer, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        if layer:
+            last = builder.activate(last, kinds[(layer - 1) % len(kinds)])
+        weight = make(after, before, scale=1.5 / before**0.5)
+        last = builder.dense(last, weight, make(after, scale=0.5))
+    return builder.finish(f"{'+'.join(kinds)}-{seed}", last)
 
 
 def monotone(sizes: tuple[int, ...], seed: int = 0, kind: str = "relu") -> Tiny:

@@ -26,6 +26,7 @@ SOUND = [
 WHOLE = [
     claims.choices_are_declared,
     claims.gate_is_whole_at_kinks,
+    claims.inner_gate_leaves_out_the_far_side,
     claims.one_side_fixes_the_gate,
     claims.relaxation_touches,
     claims.slopes_are_in_the_gate,

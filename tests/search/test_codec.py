@@ -61,8 +61,14 @@ arrays = st.tuples(
 ).map(lambda drawn: np.random.default_rng(drawn[1]).standard_normal(drawn[0]))
 gates = st.tuples(names, st.integers(0, 99))
 records = st.one_of(
-    st.builds(Split, names, st.integers(0, 99), st.sampled_from([-1, 1])),
-    st.builds(Candidate, gates, numbers, numbers, numbers),
+    st.builds(
+        Split,
+        names,
+        st.integers(0, 99),
+        st.sampled_from([-1, 1]),
+        st.floats(allow_nan=False, allow_infinity=False),
+    ),
+    st.builds(Candidate, gates, numbers, numbers, numbers, numbers),
     st.builds(
         PseudoCosts,
         st.dictionaries(
@@ -159,19 +165,24 @@ def test_records_hold_what_can_be_stored(name: str) -> None:
 
 def test_values_of_other_types_are_refused() -> None:
     numbers = {name: np.zeros(4, dtype=name) for name in ("float64", "int64", "uint8", "bool")}
-    good = {"Split": ["z", 0, 1]}
-    assert unpack(Packed(good, numbers)) == Split("z", 0, 1)
+    good = {"Split": ["z", 0, 1, 0.1]}
+    assert unpack(Packed(good, numbers)) == Split("z", 0, 1, 0.1)
     for tree in (
-        {"Split": ["z", 0.0, 1]},
-        {"Split": ["z", True, 1]},
-        {"Split": [None, 0, 1]},
-        {"Split": ["z", 0]},
-        {"Split": ["z", 0, 1, 2]},
+        {"Split": ["z", 0.0, 1, 0.1]},
+        {"Split": ["z", True, 1, 0.1]},
+        {"Split": [None, 0, 1, 0.1]},
+        {"Split": ["z", 0, 1]},
+        {"Split": ["z", 0, 1, 0.1, 2]},
+        {"Split": ["z", 0, 0, 0.1]},
+        {"Split": ["z", 0, 1, 1]},
+        {"Split": ["z", 0, 1, "0.1"]},
+        {"Split": ["z", 0, 1, {"float": "nan"}]},
+        {"Split": ["z", 0, 1, {"float": "inf"}]},
         {"Split": "z01"},
         {"Interval": [{"tensor": ["float64", 0, 2]}, {"tensor": ["float64", 0, 3]}]},
         {"Interval": [{"array": ["float64", 0, 2]}, {"array": ["float64", 0, 2]}]},
-        {"Candidate": [["z", "0"], 0.0, 0.0, 0.0]},
-        {"Candidate": [["z"], 0.0, 0.0, 0.0]},
+        {"Candidate": [["z", "0"], 0.0, 0.0, 0.0, 0.0]},
+        {"Candidate": [["z"], 0.0, 0.0, 0.0, 0.0]},
         {"PseudoCosts": [{"map": [["z", [0.0, 1]]]}, [0.0, 0.0]]},
         {"tensor": ["float64", 3, 2]},
         {"tensor": ["float32", 0, 2]},
@@ -179,7 +190,7 @@ def test_values_of_other_types_are_refused() -> None:
         {"Reason": "boredom"},
         {"float": "x"},
         {},
-        {"Split": ["z", 0, 1], "Bound": [0.0, 1.0]},
+        {"Split": ["z", 0, 1, 0.1], "Bound": [0.0, 1.0]},
     ):
         with pytest.raises((ValueError, TypeError, LipverifyError)):
             unpack(Packed(tree, numbers))

@@ -13,7 +13,7 @@ GateName = tuple[str, int]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Candidate:
-    """An open gate that a split of its preactivation would fix, with numbers about it.
+    """An open gate that a split of its preactivation would fix or narrow, with numbers about it.
 
     None of them is proved or has to be good: they order the work, no bound depends on them.
     """
@@ -25,6 +25,8 @@ class Candidate:
     """In [0, 1]: how undecided the quadratic relaxation is about its slope."""
     area: float = 0.0
     """Area of what its relaxation allows, weighted as `area.weighted_areas` says."""
+    position: float = 0.0
+    """Where its preactivation would be split: a kink, or strictly inside of its interval."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -136,6 +136,25 @@ def gate_is_whole_at_kinks(instance: ActivationInstance, x: Interval) -> int:
     return count
 
 
+def inner_gate_leaves_out_the_far_side(instance: ActivationInstance, x: Interval) -> int:
+    """Inside of an interval that ends at a kink, there is the kink's slope from within alone."""
+    operator = instance.operator
+    gate, within = operator.gate(x), operator.gate_within(x)
+    assert bool((gate.lower <= within.lower).all() and (within.upper <= gate.upper).all())
+    away = torch.ones_like(x.lower, dtype=torch.bool)
+    for kink in operator.kinks:
+        at_end = (x.lower == kink) != (x.upper == kink)
+        away &= ~at_end
+        left, right = (float(slope.low) for slope in instance.judge.one_sided(kink))
+        ends = torch.full_like(x.lower, left), torch.full_like(x.lower, right)
+        slope = torch.where(x.upper == kink, *ends)[at_end]
+        assert torch.equal(within.lower[at_end], slope), f"{instance}: inside of {kink}"
+        assert torch.equal(within.upper[at_end], slope), f"{instance}: inside of {kink}"
+    assert torch.equal(gate.lower[away], within.lower[away]), f"{instance}: no kink at an end"
+    assert torch.equal(gate.upper[away], within.upper[away]), f"{instance}: no kink at an end"
+    return 2 * x.lower.numel()
+
+
 def one_side_fixes_the_gate(instance: ActivationInstance, x: Interval) -> int:
     """Between kinks, a piecewise linear activation is one line: one slope, and no gap."""
     away = torch.ones_like(x.lower, dtype=torch.bool)

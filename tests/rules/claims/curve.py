@@ -74,6 +74,9 @@ def everything_is_sound(instance: CurveInstance, x: Interval, random: torch.Gene
             count += 1
             continue
         ends = [float(end) for end in (values.lower, values.upper, gate.lower, gate.upper)]
+        within = operator.gate_within(one)
+        inner = float(within.lower), float(within.upper)
+        assert ends[2] <= inner[0] and inner[1] <= ends[3]
         below = float(lines.lower_slope), float(lines.lower_intercept)
         above = float(lines.upper_slope), float(lines.upper_intercept)
         for p in sorted(set(points_of(instance, one, random).flatten().tolist())):
@@ -87,8 +90,19 @@ def everything_is_sound(instance: CurveInstance, x: Interval, random: torch.Gene
                 for slope in slopes:
                     slack = abs(slope) * TOLERANCE + UNDERFLOW
                     assert ends[2] - slack <= slope <= ends[3] + slack, f"gate: {where}"
+                for slope in _from_within(slopes, p, one):
+                    slack = abs(slope) * TOLERANCE + UNDERFLOW
+                    assert inner[0] - slack <= slope <= inner[1] + slack, f"within: {where}"
             count += 3 + len(slopes)
     return count
+
+
+def _from_within(slopes: list[mpf], p: float, x: Interval) -> list[mpf]:
+    """Of the derivatives at p, from the right and at kinks from the left, those from inside x."""
+    low, high = float(x.lower), float(x.upper)
+    if len(slopes) == 1 or low == high:
+        return slopes
+    return slopes[:1] * (p < high) + slopes[1:] * (low < p)
 
 
 def _require_overflow(instance: CurveInstance, x: Interval) -> None:
