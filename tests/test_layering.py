@@ -17,6 +17,7 @@ RANK = {
     "reading": 2,
     "region": 2,
     "verdict": 2,
+    "query_output": 2.5,
     "spec": 3,
     "record": 3,
     "operators": 4,
