@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lipverify import query_output as unsafe
 from lipverify.graph import output
 from lipverify.network import Network
 from lipverify.numerics import FALSIFY_MARGIN
@@ -90,6 +91,45 @@ def confirm_output(
                 "there do not"
             )
     return unconfirmed
+
+
+def confirm_unsafe(
+    network: Network, query: unsafe.OutputQuery, candidate: Tensor
+) -> Counterexample | Unconfirmed | None:
+    """The candidate [n], moved to the original's precision, as an input with unsafe outputs.
+
+    Some clause has to hold by our arithmetic and by the original network's, each row by more than
+    the margin; None: no clause holds by ours.
+    """
+    x = float32_inside(query.region, candidate)
+    ours = output(network.graph, x.unsqueeze(0))[0]
+    original = network.original(x.unsqueeze(0))[0]
+    inside = 0.0
+    for clause in query.unsafe:
+        mine, its = -clause.values(ours.unsqueeze(0))[0], -clause.values(original.unsqueeze(0))[0]
+        scale = clause.coefficients.abs() @ original.abs() + clause.offsets.abs()
+        limit = FALSIFY_MARGIN * (1.0 + scale)
+        # Written so that NaN is no violation.
+        if bool((torch.minimum(mine, its) > limit).all()):
+            return Counterexample((x,), (original,), _unsafe_statement(clause, its))
+        inside = max(inside, float(mine.min())) if len(clause) else inside
+    if inside > 0.0:
+        return Unconfirmed(
+            f"by our arithmetic an input has unsafe outputs, by {inside:.3g}, but the original "
+            "network does not show it beyond the tolerance"
+        )
+    return None
+
+
+def _unsafe_statement(clause: unsafe.Clause, depths: Tensor) -> str:
+    """The row that holds by the least, in words."""
+    if not len(clause):
+        return "every output is unsafe"
+    worst = int(depths.argmin())
+    relation = "<" if bool(clause.is_strict[worst]) else "<="
+    left = _combination(clause.coefficients[worst]) or "0"
+    limit, value = -float(clause.offsets[worst]), -float(depths[worst] + clause.offsets[worst])
+    return f"{left} = {value:.6g} at this input (unsafe where {relation} {limit:g})"
 
 
 def confirm_slope(

@@ -78,15 +78,17 @@ class Frontier:
         )
 
 
-def bounded_frontier(boxes: Boxes, bounds: BoxBounds) -> Frontier:
+def bounded_frontier(boxes: Boxes, bounds: BoxBounds, exact: bool) -> Frontier:
     """Boxes that were just bounded; those that no cut can improve are closed at once.
 
-    Without an open gate the Jacobian is constant and the bound exact; a box whose inputs have no
+    Without an open gate the bound may be `exact`; a box whose inputs have no
     float between their ends cannot be cut.
     """
     divisible = boxes.divisible()
     gain = torch.where(divisible, bounds.gain, -torch.inf)
-    final = (bounds.open_count == 0) | ~divisible.any(1)
+    final = ~divisible.any(1)
+    if exact:
+        final = final | (bounds.open_count == 0)
     closed = torch.full((bounds.upper.shape[1],), -torch.inf, dtype=bounds.upper.dtype)
     if bool(final.any()):
         closed = bounds.upper[final].amax(0)

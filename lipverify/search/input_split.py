@@ -18,6 +18,7 @@ from lipverify.bounds.batched import (
     AbstractObjective,
     BatchSetting,
     Boxes,
+    ClauseDepths,
     Entries,
     MatrixNorm,
     Outputs,
@@ -44,6 +45,7 @@ from lipverify.search.ladder import SIGN_ROWS, sign_rows
 from lipverify.search.loop import AbstractSearch, run
 from lipverify.search.recheck import check_point
 from lipverify.search.slot import AbstractSlot, NoSlot
+from lipverify.search.unsafe_goal import UnsafeGoal
 from lipverify.verdict import Reason
 from lipverify.witness import NormWitness
 
@@ -157,6 +159,38 @@ def output_search(
     budget = Budget(clock, max_subproblems)
     loop = InputLoop(setting, objective, goal, root_upper, budget, note, seed)
     return _threshold_result(loop, slot)
+
+
+@dataclass(frozen=True, eq=False)
+class DepthResult:
+    """What the goal has seen, proved upper ends [k] of the depths, boxes bounded, why it ended."""
+
+    goal: UnsafeGoal
+    upper: Tensor
+    subproblems: int
+    stop: Stop | None
+
+
+def depth_search(
+    setting: Setting,
+    objective: ClauseDepths,
+    goal: UnsafeGoal,
+    root_upper: Tensor,
+    clock: Clock,
+    note: Tell,
+    max_subproblems: int | None = None,
+    seed: int = 0,
+    slot: AbstractSlot | None = None,
+) -> DepthResult:
+    """The depths of clauses below 0 over the region; ends at the first counterexample.
+
+    `root_upper` [k] holds proved bounds of each depth (inf: unknown).
+    """
+    budget = Budget(clock, max_subproblems)
+    loop = InputLoop(setting, objective, goal, root_upper, budget, note, seed)
+    state, stop = _finish(loop, slot)
+    assert isinstance(state.goal, UnsafeGoal)
+    return DepthResult(state.goal, loop.upper(state), state.subproblems, stop)
 
 
 def _threshold_result(loop: "InputLoop", slot: AbstractSlot | None) -> ThresholdResult:
@@ -336,7 +370,7 @@ class InputLoop(AbstractSearch[InputState]):
         live = (~(bounds.upper <= enough)).any(1)
         if bool(live.any()):
             state = self._look(state, boxes.pick(live), bounds.points[live])
-        return replace(state, frontier=bounded_frontier(boxes, bounds))
+        return replace(state, frontier=bounded_frontier(boxes, bounds, self.objective.exact))
 
     def _look(self, state: InputState, boxes: Boxes, hints: Tensor) -> InputState:
         """Evaluate the hint [boxes, n] of each box, and a random point of it."""
@@ -349,4 +383,12 @@ class InputLoop(AbstractSearch[InputState]):
         return replace(state, goal=goal, generator=generator.get_state())
 
 
-__all__ = ["SearchResult", "ThresholdResult", "norm_search", "output_search", "slope_search"]
+__all__ = [
+    "DepthResult",
+    "SearchResult",
+    "ThresholdResult",
+    "depth_search",
+    "norm_search",
+    "output_search",
+    "slope_search",
+]

@@ -4,6 +4,7 @@ Everything here looks from below. A value found becomes a proved lower end only 
 `prove_norm`: interval arithmetic at the point, which covers kinks and rounding.
 """
 
+from lipverify.witness.depth import ascend, clause_depths, search_depth
 from lipverify.witness.norm import search_norm, walk_norm
 from lipverify.witness.output import search_output
 from lipverify.witness.point import NormWitness, prove_norm
@@ -11,7 +12,10 @@ from lipverify.witness.slope import search_slope
 
 __all__ = [
     "NormWitness",
+    "ascend",
+    "clause_depths",
     "prove_norm",
+    "search_depth",
     "search_norm",
     "search_output",
     "search_slope",

@@ -6,6 +6,7 @@ network reduced to its open neurons on each box; see `reduced.py`.
 
 from lipverify.bounds.batched.boxes import Boxes
 from lipverify.bounds.batched.build import reduce_network
+from lipverify.bounds.batched.clauses import ClauseDepths
 from lipverify.bounds.batched.jacobian import Entries, MatrixNorm, RowNorms
 from lipverify.bounds.batched.objective import (
     AbstractObjective,
@@ -26,6 +27,7 @@ __all__ = [
     "BatchSetting",
     "BoxBounds",
     "Boxes",
+    "ClauseDepths",
     "Entries",
     "MatrixNorm",
     "Outputs",

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -65,6 +66,9 @@ class BoxBounds:
 
 class AbstractObjective(ABC):
     """k numbers that depend on the input, and their upper ends over boxes."""
+
+    exact: ClassVar[bool] = True
+    """Whether the ends are the largest values on boxes without open gates."""
 
     @property
     @abstractmethod

@@ -39,7 +39,7 @@ class Outputs(AbstractObjective):
         met = met[torch.arange(len(worst)), worst]
         n = reduced.inputs
         points = torch.where(met[:, 1 : 1 + n] >= 0, reduced.boxes.upper, reduced.boxes.lower)
-        return Bounded(upper, met[:, 1 + n :].abs() * _relaxation_gap(reduced), points)
+        return Bounded(upper, met[:, 1 + n :].abs() * relaxation_gap(reduced), points)
 
     def attained(self, points: Tensor) -> Tensor:
         return output(self.forward, points) @ self.rows.T
@@ -49,7 +49,7 @@ class Outputs(AbstractObjective):
         return self.attained(point.unsqueeze(0))[0]
 
 
-def _relaxation_gap(reduced: Reduced) -> Tensor:
+def relaxation_gap(reduced: Reduced) -> Tensor:
     """About how far apart each open neuron's relaxation is: [boxes, open neurons]."""
     gaps = [torch.zeros(len(reduced.boxes), 0, dtype=reduced.output.dtype)]
     for stage in reduced.stages:

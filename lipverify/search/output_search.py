@@ -1,0 +1,216 @@
+"""Whether an input of a region has unsafe outputs: attack, bounds, branch and bound.
+
+`decide(network, query, config)` answers an `OutputQuery` (`lipverify.query_output`) with an
+`OutputAnswer`: verified, falsified with an input that the original network confirms, or unknown.
+
+KeyboardInterrupt passes through; nothing is claimed then.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lipverify.bounds.batched import ClauseDepths
+from lipverify.bounds.methods import Setting
+from lipverify.config import VerifyConfig
+from lipverify.errors import InputError
+from lipverify.graph import ForwardGraph, output
+from lipverify.network import Network
+from lipverify.query_output import OutputQuery
+from lipverify.search.budget import Clock, Tell, points_clock
+from lipverify.search.input_split import NAME as INPUT_SPLITS
+from lipverify.search.input_split import depth_search
+from lipverify.search.job import TOO_LOOSE, Stop, timeout
+from lipverify.search.ladder import BREAKDOWNS
+from lipverify.search.slot import Slots, no_slots
+from lipverify.search.unsafe_goal import UnsafeGoal
+from lipverify.verdict import Falsified, Reason, Verdict, Verified
+from lipverify.witness import clause_depths, search_depth
+
+FEW_INPUTS = 8
+"""Inputs are split first where at most so many move."""
+ATTACK_POINTS = 128
+ATTACK_STEPS = 40
+
+
+@dataclass(frozen=True, eq=False)
+class OutputAnswer:
+    """The verdict, what decided it, the subproblems that were bounded, and the time it took.
+
+    `bound` holds proved upper ends of the depths of the query's clauses, [k] (inf: none): how far
+    inside its rows' half-spaces an output may lie. `attained` is the largest depth that was met.
+    """
+
+    verdict: Verdict
+    stage: str
+    subproblems: int
+    seconds: float
+    bound: Tensor
+    attained: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Progressed:
+    """How far the work on a query is; `upper` [k] are proved upper ends of all depths."""
+
+    goal: UnsafeGoal
+    upper: Tensor
+    stage: str = "none"
+    subproblems: int = 1
+    stop: Stop | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.goal.decided(self.upper)
+
+    @property
+    def open(self) -> Tensor:
+        """Positions of the clauses that are not proved out of reach."""
+        # Written so that NaN is open.
+        return (~(self.upper < 0)).nonzero().flatten()
+
+    @property
+    def verdict(self) -> Verdict:
+        """Unknown unless an explicit condition earns more."""
+        if self.goal.found is not None:
+            return Falsified(self.goal.found)
+        if self.goal.proved(self.upper):
+            return Verified()
+        if self.goal.unconfirmed is not None and (self.stop is None or self.done):
+            return self.goal.unconfirmed.verdict
+        return (self.stop or TOO_LOOSE).verdict
+
+
+def silent(stage: str, lower: float | None, upper: float | None, subproblems: int) -> None:
+    """Tells nobody."""
+
+
+def decide(
+    network: Network,
+    query: OutputQuery,
+    config: VerifyConfig | None = None,
+    clock: Clock | None = None,
+    tell: Tell = silent,
+    slots: Slots = no_slots,
+) -> OutputAnswer:
+    """The answer to one query within the clock (the default: `config.timeout` from now on).
+
+    `tell(stage, lower, upper, subproblems)` hears of the largest depth: attained, and proved.
+    Raises `InputError` where the query does not fit the network.
+    """
+    config = config or VerifyConfig()
+    clock = clock or Clock(config.timeout)
+    _check_sizes(network, query)
+    infinite = torch.full((len(query.unsafe),), torch.inf, dtype=torch.float64)
+    state = Progressed(UnsafeGoal(network, query), infinite)
+    if clock.expired():
+        state = replace(state, stop=timeout(clock), subproblems=0)
+    elif query.unsafe:
+        setting = Setting(network, query.region, config.preactivation, config.memory)
+        search = OutputSearch(setting, query, config, clock, tell, slots)
+        state = search.attack(state)
+        if not state.done:
+            state = search.search(state)
+    return OutputAnswer(
+        state.verdict,
+        state.stage,
+        state.subproblems,
+        clock.seconds,
+        state.upper,
+        state.goal.attained,
+    )
+
+
+def _check_sizes(network: Network, query: OutputQuery) -> None:
+    graph = network.graph
+    if query.region.size != graph.input_size:
+        raise InputError(
+            f"the query's region has {query.region.size} inputs, {network.source} has "
+            f"{graph.input_size}"
+        )
+    if query.outputs not in (None, graph.output_size):
+        raise InputError(
+            f"the query's clauses are over {query.outputs} outputs, {network.source} has "
+            f"{graph.output_size}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class OutputSearch:
+    """One query at work."""
+
+    setting: Setting
+    query: OutputQuery
+    config: VerifyConfig
+    clock: Clock
+    tell: Tell
+    slots: Slots
+
+    @property
+    def forward(self) -> ForwardGraph:
+        return self.setting.network.graph
+
+    def attack(self, state: Progressed) -> Progressed:
+        """Points that gradients lead to, before any bound."""
+        stop = points_clock(self.clock).expired
+        points = search_depth(
+            self.forward,
+            self.query.region,
+            self.query.unsafe,
+            ATTACK_POINTS,
+            ATTACK_STEPS,
+            self.config.seed,
+            stop,
+        )
+        state = replace(state, goal=self._seen(state.goal, points), stage="attack")
+        self.tell("attack", state.goal.attained, None, 1)
+        return state
+
+    def _seen(self, goal: UnsafeGoal, points: Tensor) -> UnsafeGoal:
+        return goal.see(points, clause_depths(self.query.unsafe, output(self.forward, points)))
+
+    def search(self, state: Progressed) -> Progressed:
+        """The searches that fit, one after the other, until the query is decided."""
+        for work in self._plan():
+            if state.done:
+                break
+            if self.clock.expired():
+                return replace(state, stop=timeout(self.clock))
+            most = self.config.max_subproblems
+            if most is not None and state.subproblems > most:
+                detail = f"stopped after {state.subproblems} subproblems"
+                return replace(state, stop=Stop(Reason.SUBPROBLEMS, detail))
+            try:
+                state = work(state)
+            except BREAKDOWNS as error:
+                state = replace(state, stop=Stop(Reason.NUMERICS, str(error)))
+        return state
+
+    def _plan(self) -> list[Callable[[Progressed], Progressed]]:
+        return [self._by_inputs]
+
+    def _left(self, state: Progressed) -> int | None:
+        most = self.config.max_subproblems
+        return None if most is None else max(1, most - state.subproblems + 1)
+
+    def _by_inputs(self, state: Progressed) -> Progressed:
+        """Branch and bound over boxes, about the clauses that are open."""
+        opened = state.open
+        clauses = tuple(self.query.unsafe[k] for k in opened.tolist())
+        found = depth_search(
+            self.setting,
+            ClauseDepths(self.forward, clauses),
+            state.goal,
+            state.upper[opened],
+            self.clock,
+            self.tell,
+            self._left(state),
+            self.config.seed,
+            self.slots("input splits"),
+        )
+        upper = state.upper.clone()
+        upper[opened] = torch.minimum(upper[opened], found.upper)
+        count = state.subproblems + max(0, found.subproblems - 1)
+        return Progressed(found.goal, upper, INPUT_SPLITS, count, found.stop)
