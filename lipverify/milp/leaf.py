@@ -80,19 +80,19 @@ def _refuted(model: MilpModel, solver: AbstractMilpBackend, limits: Limits) -> b
     The elastic program, minimise t >= 0 with every row relaxed by t, is always feasible, so any
     solver has multipliers for it. Those of its upper and lower rows, added, refute the model.
     """
-    raw = solver.run(_as_it_is(_elastic(model)), limits)
+    raw = solver.run(as_it_is(elastic(model)), limits)
     if raw.multipliers is None:
         return False
     both = raw.multipliers.reshape(2, model.rows).sum(0)
     return any(lp_upper(model, sign * both) < 0 for sign in (1.0, -1.0))
 
 
-def _as_it_is(model: MilpModel) -> Prepared:
+def as_it_is(model: MilpModel) -> Prepared:
     """A model made from a scaled one: no second scaling."""
     return Prepared(model, np.ones(model.columns), 1.0)
 
 
-def _elastic(model: MilpModel) -> MilpModel:
+def elastic(model: MilpModel) -> MilpModel:
     """Maximise -t; the rows matrix v - t <= row_upper, then the rows matrix v + t >= row_lower."""
     magnitude = np.maximum(np.abs(model.lower), np.abs(model.upper))
     ends = [np.where(np.isfinite(end), end, 0.0) for end in (model.row_lower, model.row_upper)]
@@ -120,7 +120,7 @@ def _inner_point(
 ) -> Tensor | None:
     """An input at which every split is proved to hold, as far behind all of them as possible."""
     program = _with_margin(scaled.model, part)
-    values = solver.run(_as_it_is(program), limits).point
+    values = solver.run(as_it_is(program), limits).point
     if values is None:
         return None
     x = part.point(values[:-1] * scaled.variables)

@@ -24,6 +24,8 @@ from lipverify.search.input_split import NAME as INPUT_SPLITS
 from lipverify.search.input_split import depth_search
 from lipverify.search.job import TOO_LOOSE, Stop, timeout
 from lipverify.search.ladder import BREAKDOWNS
+from lipverify.search.neuron_split import NAME as NEURON_SPLITS
+from lipverify.search.neuron_split import neuron_search
 from lipverify.search.slot import Slots, no_slots
 from lipverify.search.unsafe_goal import UnsafeGoal
 from lipverify.verdict import Falsified, Reason, Verdict, Verified
@@ -31,6 +33,10 @@ from lipverify.witness import clause_depths, search_depth
 
 FEW_INPUTS = 8
 """Inputs are split first where at most so many move."""
+FEW_GATES = 60
+"""And then only where more neurons than this may be open."""
+NEURON_SHARE = 0.5
+"""Of the time, for neurons where inputs follow."""
 ATTACK_POINTS = 128
 ATTACK_STEPS = 40
 
@@ -189,7 +195,42 @@ class OutputSearch:
         return state
 
     def _plan(self) -> list[Callable[[Progressed], Progressed]]:
-        return [self._by_inputs]
+        """Neurons first, unless few inputs move and many neurons are open."""
+        if self._moving <= FEW_INPUTS:
+            few = self._gates <= FEW_GATES
+            return [self._by_neurons, self._by_inputs] if few else [self._by_inputs]
+        return [self._by_neurons]
+
+    @property
+    def _moving(self) -> int:
+        return int((self.query.region.bounding.width > 0).sum())
+
+    @property
+    def _gates(self) -> int:
+        """Entries of activations and products: the most neurons that can be open."""
+        return sum(node.size for node in (*self.forward.activations, *self.forward.products))
+
+    def _by_neurons(self, state: Progressed) -> Progressed:
+        """Branch and bound over neurons, about the clauses that are open."""
+        clock = self.clock
+        if clock.left is not None and self._moving <= FEW_INPUTS:
+            clock = clock.limited(NEURON_SHARE * clock.left)
+        opened = state.open
+        found = neuron_search(
+            self.setting,
+            tuple(self.query.unsafe[k] for k in opened.tolist()),
+            state.goal,
+            state.upper[opened],
+            clock,
+            self.tell,
+            self._left(state),
+            self.config.seed,
+            self.config.solver,
+        )
+        upper = state.upper.clone()
+        upper[opened] = torch.minimum(upper[opened], found.upper)
+        count = state.subproblems + max(0, found.subproblems - 1)
+        return Progressed(found.goal, upper, NEURON_SPLITS, count, found.stop)
 
     def _left(self, state: Progressed) -> int | None:
         most = self.config.max_subproblems

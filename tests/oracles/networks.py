@@ -16,6 +16,7 @@ from torch.nn import functional
 from lipverify.graph import BackwardGraph, ForwardGraph, Node, backward_graph
 from lipverify.numerics import DTYPE
 from lipverify.operators import (
+    Abs,
     AbstractOperator,
     Add,
     AveragePool,
@@ -185,6 +186,7 @@ class Builder:
         operators = {
             "relu": (ReLU(), lambda x: torch.where(x >= 0, x, 0.0 * x), (0.0, 1.0)),
             "leaky": (LeakyReLU(slope), lambda x: torch.where(x >= 0, x, slope * x), (slope, 1.0)),
+            "abs": (Abs(), lambda x: torch.where(x >= 0, x, -x), (-1.0, 1.0)),
             "tanh": (Tanh(), torch.tanh, None),
             "sigmoid": (Sigmoid(), torch.sigmoid, None),
             "gelu": (Gelu(), functional.gelu, None),

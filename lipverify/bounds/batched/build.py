@@ -145,6 +145,7 @@ class _Builder:
             masked(pick_interval(gate, index), valid),
             pick_relaxation(relaxation, index, valid),
             influence.gather(1, index.unsqueeze(-1).expand(-1, -1, self.n)),
+            self.reach[source].flatten(1).gather(1, index),
         )
         self.stages.append(stage)
         unit = torch.zeros(batch, stage.size, columns.shape[-1], dtype=columns.dtype)
@@ -195,6 +196,7 @@ class _Builder:
                 bounds[1 - operand],
                 _half_relaxation(planes, operand),
                 influences[operand],
+                self.reach[node.inputs[operand]].reshape(batch, -1),
             )
             self.stages.append(stage)
             self.width += node.size

@@ -49,6 +49,8 @@ class Stage:
     relaxation: Relaxation
     influence: Tensor
     """About |dz / dx| of each open neuron, [boxes, size, n]; a guide for branching, no bound."""
+    reach: Tensor
+    """The sum of the magnitudes of all paths to each preactivation, [boxes, size]."""
 
     @property
     def key(self) -> tuple[str, int]:

@@ -1,0 +1,28 @@
+"""Bounds under splits of neurons, many subproblems at once: beta-CROWN (Wang et al. 2021).
+
+All subproblems share one region and its reduced network (`bounds.batched.reduced`); each fixes some
+of the open neurons to one side of 0.
+"""
+
+from lipverify.bounds.neurons.bound import Bounded, Effort, Parts, bound_parts, whole
+from lipverify.bounds.neurons.open_net import OpenNet, Target, clause_target, open_net
+from lipverify.bounds.neurons.split import Refined, candidates, children, quick_upper, refine
+from lipverify.bounds.neurons.tighten import tightened_network
+
+__all__ = [
+    "Bounded",
+    "Effort",
+    "OpenNet",
+    "Parts",
+    "Refined",
+    "Target",
+    "bound_parts",
+    "candidates",
+    "children",
+    "clause_target",
+    "open_net",
+    "quick_upper",
+    "refine",
+    "tightened_network",
+    "whole",
+]
