@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lipverify.norms import AbstractNorm
+from lipverify.query_output import Clause
 from lipverify.spec.property import Lipschitz, Monotonicity, Robustness
 
 
@@ -62,3 +63,13 @@ def output_query(prop: Robustness, label: int, outputs: int) -> OutputQuery:
     rows[torch.arange(len(others)), others] = 1.0
     rows[:, label] -= 1.0
     return OutputQuery(rows, 0.0 - prop.margin, strict=prop.margin == 0.0)
+
+
+def violations(query: OutputQuery) -> tuple[Clause, ...]:
+    """What may not be, one clause per row: row . f > threshold, or >= where `strict`.
+
+    A clause's depth is row . f - threshold.
+    """
+    offset = torch.tensor([query.threshold], dtype=torch.float64)
+    open_end = torch.tensor([not query.strict])
+    return tuple(Clause(-row.unsqueeze(0), offset, open_end) for row in query.rows)

@@ -149,7 +149,11 @@ def output_choices(job: Job) -> tuple[Choice, ...]:
     openness = Openness(job)
     found: list[Choice] = []
     few = openness.moving <= FEW_INPUTS
-    if openness.gates <= SIGN_BINARIES and _has_program(job, 0):
+    program = openness.gates <= SIGN_BINARIES and _has_program(job, 0)
+    if openness.gates > openness.smooth and job.config.max_subproblems != 1:
+        others = program or few or openness.smooth
+        found.append(Choice("neurons", str(openness), SHARE if others else 1.0))
+    if program:
         found.append(Choice("milp", f"{_gates(openness.gates)} open", SHARE))
     found.append(LATE)
     if few or openness.smooth:

@@ -10,7 +10,9 @@ from lipverify import confirm
 from lipverify.confirm import Unconfirmed
 from lipverify.evidence import Bound
 from lipverify.graph import output
-from lipverify.query import OutputQuery, output_query
+from lipverify.numerics import add_up
+from lipverify.query import OutputQuery, output_query, violations
+from lipverify.query_output import OutputQuery as UnsafeQuery
 from lipverify.search.budget import points_clock
 from lipverify.search.choices import Choice, best_preactivations, output_choices, seconds_of
 from lipverify.search.exact import (
@@ -25,6 +27,9 @@ from lipverify.search.input_split import NAME as INPUT_SPLITS
 from lipverify.search.input_split import output_search
 from lipverify.search.job import TOO_LOOSE, Decision, Job, timeout
 from lipverify.search.ladder import OutputBounds, output_upper, satisfied
+from lipverify.search.neuron_split import NAME as NEURON_SPLITS
+from lipverify.search.neuron_split import neuron_search
+from lipverify.search.unsafe_goal import UnsafeGoal
 from lipverify.spec.property import Robustness
 from lipverify.verdict import Counterexample, Falsified, Verdict, Verified
 from lipverify.witness import search_output
@@ -179,10 +184,45 @@ def _by_inputs(
     return replace(margins, bounds=bounds), found.subproblems
 
 
+def _by_neurons(
+    job: Job, query: OutputQuery, margins: Margins, choice: Choice, limit: int | None
+) -> tuple[Margins, int]:
+    clauses = violations(query)
+    seconds = seconds_of(job, choice)
+
+    def tell(stage: str, lower: float | None, upper: float | None, subproblems: int) -> None:
+        proved = float(margins.bounds.upper.max())
+        if upper is not None:
+            proved = min(proved, upper + query.threshold)
+        job.note(stage, -proved, margins.attained, subproblems, choice.why)
+
+    level = torch.tensor(query.threshold, dtype=torch.float64)
+    # Written so that NaN is wanted.
+    wanted = (~(margins.bounds.upper < level)).nonzero().flatten()
+    found = neuron_search(
+        job.setting,
+        tuple(clauses[k] for k in wanted.tolist()),
+        UnsafeGoal(job.network, UnsafeQuery(job.region, clauses)),
+        add_up(margins.bounds.upper[wanted], -level),
+        job.clock if seconds is None else job.clock.limited(seconds),
+        tell,
+        limit,
+        job.config.seed,
+        job.config.solver,
+    )
+    upper = margins.bounds.upper.clone()
+    upper[wanted] = torch.minimum(upper[wanted], add_up(found.upper, level))
+    if found.goal.points:
+        margins = margins.seen(job, query, torch.stack(found.goal.points), NEURON_SPLITS)
+    bounds = OutputBounds(upper, NEURON_SPLITS, found.stop or TOO_LOOSE)
+    return replace(margins, bounds=bounds), found.subproblems
+
+
 _OutputSearch = Callable[[Job, OutputQuery, Margins, Choice, int | None], tuple[Margins, int]]
 
 _OUTPUT_SEARCHES: Mapping[str, _OutputSearch] = {
     "late": _by_late_stages,
+    "neurons": _by_neurons,
     "milp": _by_program,
     "inputs": _by_inputs,
 }

@@ -40,12 +40,13 @@ class OpenNet:
     """The reduced network of one region, its g open neurons in the order of their columns.
 
     Over the columns (1, x, a): stage s' preactivations are `stages[s].table[0]` (1, x, a), and the
-    outputs `reduced.output[0]` (1, x, a).
+    outputs `reduced.output[0]` (1, x, a). `preactivation` [1, g] bounds the open neurons.
     """
 
     forward: ForwardGraph
     region: AbstractRegion
     reduced: Reduced
+    preactivation: Interval
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -68,15 +69,6 @@ class OpenNet:
     def places(self, stage: Stage) -> slice:
         """Where a stage's neurons are among all open ones."""
         return slice(stage.first - self.first, stage.first - self.first + stage.size)
-
-    @cached_property
-    def preactivation(self) -> Interval:
-        """[1, g]."""
-        none = torch.zeros(1, 0, dtype=torch.float64)
-        return Interval(
-            torch.cat([none, *(stage.preactivation.lower for stage in self.stages)], 1),
-            torch.cat([none, *(stage.preactivation.upper for stage in self.stages)], 1),
-        )
 
     @cached_property
     def reach(self) -> Tensor:
@@ -192,4 +184,10 @@ def open_net(
     box = region.bounding
     boxes = Boxes(box.lower.unsqueeze(0), box.upper.unsqueeze(0))
     outside = None if isinstance(region, Box) else region
-    return OpenNet(forward, region, reduce_network(forward, boxes, outside, known))
+    reduced = reduce_network(forward, boxes, outside, known)
+    none = torch.zeros(1, 0, dtype=torch.float64)
+    ends = Interval(
+        torch.cat([none, *(stage.preactivation.lower for stage in reduced.stages)], 1),
+        torch.cat([none, *(stage.preactivation.upper for stage in reduced.stages)], 1),
+    )
+    return OpenNet(forward, region, reduced, ends)
