@@ -53,6 +53,8 @@ ROOT_EFFORT = Effort(steps=40)
 EFFORT = Effort(steps=12)
 REFINED = 8
 """With every so many splits, the preactivations of later neurons are bounded again."""
+PILOT = 256
+"""Subproblems after which two ways of choosing a neuron are compared."""
 SMALL = 40
 """Up to so many open neurons, linear programs bound every part that is left open, too."""
 CLIMBERS, CLIMB_STEPS, CLIMB_EVERY = 16, 12, 4
@@ -104,17 +106,61 @@ def neuron_search(
     net = tightened_network(
         setting.network.graph, setting.region, None, setting.memory / 4, clock.expired
     )
-    search = NeuronLoop(
+    root = NeuronLoop(
         setting, net, clauses, goal, root_upper, clock, tell, max_subproblems, seed, solver
     )
+    search = _piloted(replace(root, first=root.step(root.start())))
     ended = run(search, clock, NoSlot())
     state = ended.state
     return NeuronResult(state.goal, search.upper(state), state.subproblems, ended.stop)
 
 
+def _piloted(search: "NeuronLoop") -> "NeuronLoop":
+    """The search with the way of choosing neurons that leaves less of the hardest number open.
+
+    Each way gets a few subproblems of that number alone; those of the better one are kept.
+    """
+    first = search.first
+    assert first is not None
+    if search.done(first) or len(search.net.stages) < 2 or search.net.size <= SMALL:
+        return search
+    hardest = first.parts.number[first.parts.upper.argmax()]
+    mine = first.parts.number == hardest
+    alone = replace(first, parts=first.parts.pick(mine), choices=first.choices[mine])
+    worst = float(search.upper(first).max())
+    tried: list[tuple[float, NeuronLoop, NeuronState]] = []
+    for far in (False, True):
+        way, state = replace(search, far=far), alone
+        while state.subproblems < first.subproblems + PILOT and not way.done(state):
+            if search.clock.expired() or way.limit(state) is not None:
+                return search
+            state = way.step(state)
+            # The other numbers are as they were.
+            search.tell(NAME, state.goal.attained, worst, state.subproblems)
+        parts = state.parts
+        depth = (parts.sides != 0).sum(1)
+        tried.append((float((parts.upper * 0.5**depth).sum()), way, state))
+        if state.goal.found is not None or not len(parts):
+            break
+    _, way, state = min(tried, key=lambda entry: entry[0])
+    rest = first.parts.pick(~mine)
+    spent = sum(other.subproblems - first.subproblems for _, _, other in tried)
+    joined = replace(
+        state,
+        parts=rest.join(state.parts),
+        choices=torch.cat([first.choices[~mine], state.choices]),
+        subproblems=first.subproblems + spent,
+    )
+    return replace(way, first=joined)
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class NeuronLoop(AbstractSearch[NeuronState]):
+    """`far`: neurons are chosen by what they do to later ones, whose bounds follow every split;
+    otherwise by a quick bound of the halves. `first` is where the search begins, if not before the
+    root."""
+
     setting: Setting
     net: OpenNet
     clauses: tuple[Clause, ...]
@@ -125,6 +171,8 @@ class NeuronLoop(AbstractSearch[NeuronState]):
     max_subproblems: int | None
     seed: int
     solver: str
+    far: bool = False
+    first: NeuronState | None = None
 
     kind = NeuronState
 
@@ -138,6 +186,8 @@ class NeuronLoop(AbstractSearch[NeuronState]):
         return unsupported(self.setting.network.graph) is None
 
     def start(self) -> NeuronState:
+        if self.first is not None:
+            return self.first
         parts = replace(whole(self.net, self.target), upper=self.root_upper.clone())
         closed = torch.full_like(self.root_upper, -torch.inf)
         nothing = torch.zeros(len(parts), 0, dtype=torch.int64)
@@ -189,12 +239,9 @@ class NeuronLoop(AbstractSearch[NeuronState]):
         parents, choices = parents.pick(~leaves), choices[~leaves]
         if not len(parents) or state.goal.found is not None:
             return replace(state, steps=state.steps + 1)
-        halves = children(parents, self._best(parents, choices))
-        state = replace(state, subproblems=state.subproblems + len(halves), steps=state.steps + 1)
-        depth = (halves.sides != 0).sum(1)
-        again = (depth % REFINED == 0).nonzero().flatten()
-        if len(again):
-            halves, state = self._refined(state, halves, again)
+        halves = self._split(parents, choices)
+        count = state.subproblems + 2 * len(parents)
+        state = replace(state, subproblems=count, steps=state.steps + 1)
         return self._bounded(state, halves, EFFORT)
 
     def _parents(self, state: NeuronState, count: int) -> int:
@@ -205,27 +252,43 @@ class NeuronLoop(AbstractSearch[NeuronState]):
             most = min(most, (self.max_subproblems - state.subproblems) // 2)
         return max(1, most)
 
+    def _split(self, parents: Parts, choices: Tensor) -> Parts:
+        """The halves of each part that are not proved to be empty."""
+        if self.far:
+            neuron = choices[:, choices.shape[1] // 2]
+            again = torch.ones(len(parents), dtype=torch.bool)
+        else:
+            neuron = self._best(parents, choices)
+            again = ((parents.sides != 0).sum(1) + 1) % REFINED == 0
+        halves = children(parents, neuron)
+        return self._refined(halves, neuron.repeat(2), again.repeat(2))
+
     def _best(self, parents: Parts, choices: Tensor) -> Tensor:
         """The neuron [b], of the choices [b, c], whose halves gain most together."""
         count, options = choices.shape
         part = torch.arange(count).repeat_interleave(options)
         halves = children(parents.pick(part), choices.clamp(min=0).flatten())
         upper = quick_upper(self.net, self.target, halves).reshape(2, count, options)
-        gain = (parents.upper.unsqueeze(1) - upper.clamp(min=0.0)).clamp(min=0.0)
-        smallest = 1e-6 * (1e-300 + gain.amax((0, 2))).unsqueeze(1)
-        worth = torch.where(choices < 0, -1.0, (gain[0] + smallest) * (gain[1] + smallest))
+        worth = _together(parents.upper.unsqueeze(1), upper)
+        worth = torch.where(choices < 0, -1.0, worth)
         return choices.gather(1, worth.argmax(1, keepdim=True)).squeeze(1)
 
-    def _refined(
-        self, state: NeuronState, halves: Parts, again: Tensor
-    ) -> tuple[Parts, NeuronState]:
-        """The parts with narrower intervals for those `again`; without those proved to be empty."""
-        found = refine(self.net, halves.pick(again), 0)
+    def _refined(self, halves: Parts, neuron: Tensor, again: Tensor) -> Parts:
+        """The parts, where `again` with narrower intervals of the neurons behind the one split.
+
+        Those that are proved to be empty are left out.
+        """
         least, most = halves.least.clone(), halves.most.clone()
-        least[again], most[again] = found.parts.least, found.parts.most
-        keep = torch.ones(len(halves), dtype=torch.bool)
-        keep[again[found.empty]] = False
-        return replace(halves, least=least, most=most).pick(keep), state
+        empty = torch.zeros(len(halves), dtype=torch.bool)
+        for position, stage in enumerate(self.net.stages):
+            place = self.net.places(stage)
+            mine = again & (neuron >= place.start) & (neuron < place.stop)
+            index = mine.nonzero().flatten()
+            if len(index):
+                found = refine(self.net, halves.pick(index), position)
+                least[index], most[index] = found.parts.least, found.parts.most
+                empty[index] = found.empty
+        return replace(halves, least=least, most=most).pick(~empty)
 
     def _bounded(self, state: NeuronState, parts: Parts, effort: Effort) -> NeuronState:
         """The parts bounded; those that are good enough closed, the others open."""
@@ -326,6 +389,13 @@ class NeuronLoop(AbstractSearch[NeuronState]):
         return MilpProblem(
             self.setting.backward, self.setting.region, rows, known, splits=tuple(splits)
         )
+
+
+def _together(before: Tensor, halves: Tensor) -> Tensor:
+    """The product of what both halves [2, b, c] are lower than `before` [b, 1]: [b, c]."""
+    gain = (before - halves.clamp(min=0.0)).clamp(min=0.0)
+    smallest = 1e-6 * before.abs()
+    return (gain[0] + smallest) * (gain[1] + smallest)
 
 
 __all__ = ["NeuronResult", "neuron_search"]

@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 
 from lipverify.bounds.batched import ClauseDepths
-from lipverify.bounds.methods import Setting
+from lipverify.bounds.methods import STAGES, Setting
 from lipverify.config import VerifyConfig
 from lipverify.errors import InputError
 from lipverify.graph import ForwardGraph, output
 from lipverify.network import Network
+from lipverify.norms import norm_named
 from lipverify.query_output import OutputQuery
+from lipverify.region import Box
 from lipverify.search.budget import Clock, Tell, points_clock
+from lipverify.search.estimates import crown_stop
 from lipverify.search.input_split import NAME as INPUT_SPLITS
 from lipverify.search.input_split import depth_search
 from lipverify.search.job import TOO_LOOSE, Stop, timeout
@@ -33,6 +36,8 @@ from lipverify.witness import clause_depths, search_depth
 
 FEW_INPUTS = 8
 """Inputs are split first where at most so many move."""
+MOST_INPUTS = 32
+"""Up to so many moving inputs, it is asked which of them the depths are monotone in."""
 FEW_GATES = 60
 """And then only where more neurons than this may be open."""
 NEURON_SHARE = 0.5
@@ -179,6 +184,37 @@ class OutputSearch:
 
     def search(self, state: Progressed) -> Progressed:
         """The searches that fit, one after the other, until the query is decided."""
+        try:
+            here = self._without_monotone(state)
+        except BREAKDOWNS:
+            here = self
+        return here._search(state)
+
+    def _without_monotone(self, state: Progressed) -> "OutputSearch":
+        """The search on the face of the box where the depths are largest.
+
+        An input is fixed at one end if no row of an open clause ever gets deeper away from it: if
+        the signs of their derivatives are known on the whole box.
+        """
+        region = self.query.region
+        few = self._moving <= MOST_INPUTS
+        if not few or not isinstance(region, Box) or crown_stop(self.setting, self.clock):
+            return self
+        rows = torch.cat([-self.query.unsafe[k].coefficients for k in state.open.tolist()])
+        known = STAGES["mean-split"](self.setting, rows, norm_named("1"), None).elements
+        rises, falls = (known.lower >= 0).all(0), (known.upper <= 0).all(0)
+        lower = torch.where(rises, region.upper, region.lower)
+        upper = torch.where(falls & ~rises, region.lower, region.upper)
+        if not bool(((lower > region.lower) | (upper < region.upper)).any()):
+            return self
+        face = Box(lower, upper)
+        return replace(
+            self,
+            setting=replace(self.setting, region=face),
+            query=OutputQuery(face, self.query.unsafe),
+        )
+
+    def _search(self, state: Progressed) -> Progressed:
         for work in self._plan():
             if state.done:
                 break

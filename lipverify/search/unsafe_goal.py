@@ -90,7 +90,8 @@ class UnsafeGoal:
             if depth < -TOUCHING * scale:
                 return self
             answer = Unconfirmed(
-                "outputs come too near to an unsafe set to be told from it by float64 arithmetic"
+                f"outputs come too near to an unsafe set (depth {depth:.3g}) to be told from it in "
+                "the original's arithmetic"
             )
         level = max(DEEPER * depth, FALSIFY_MARGIN * scale)
         if self.level is not None and level <= self.level:

@@ -30,6 +30,8 @@ STEPS = 3000
 """Subproblems that any of the small questions may take."""
 OFF = (0.2, 1e-3, 1e-6)
 """How far from the edge of an unsafe set the outputs of a question come."""
+CONFIRMED = 1e-4
+"""Inputs in float32 may not reach outputs that lie less deep than this in an unsafe set."""
 
 
 def check_falsified(tiny: Tiny, query: OutputQuery, verdict: Falsified) -> None:
@@ -38,20 +40,23 @@ def check_falsified(tiny: Tiny, query: OutputQuery, verdict: Falsified) -> None:
     assert bool(query.is_unsafe(tiny(x)).all())
 
 
-@pytest.mark.parametrize("seed", quickly(range(500), 40))
+@pytest.mark.parametrize("seed", quickly(range(500), 16))
 def test_verdicts_agree_with_enumeration(seed: int) -> None:
     asked = question(seed)
     network = originals.network(asked.tiny)
     config = VerifyConfig(timeout=None, max_subproblems=STEPS)
-    for off in OFF:
-        query = asked.at(-off)
-        answer = decide(network, query, config)
-        assert isinstance(answer.verdict, Verified), (off, answer)
-        assert bool((answer.bound < 0).all())
-        sample = boxes.points(asked.box, 2000, seed)
-        assert not bool(query.is_unsafe(asked.tiny(sample)).any())
-        query = asked.at(off)
-        answer = decide(network, query, config)
+    off = OFF[seed // 7 % len(OFF)]
+    query = asked.at(-off)
+    answer = decide(network, query, config)
+    assert isinstance(answer.verdict, Verified), (off, answer)
+    assert bool((answer.bound < 0).all())
+    sample = boxes.points(asked.box, 2000, seed)
+    assert not bool(query.is_unsafe(asked.tiny(sample)).any())
+    query = asked.at(off)
+    answer = decide(network, query, config)
+    if off < CONFIRMED and isinstance(answer.verdict, Unknown):
+        assert answer.verdict.reason is Reason.CANDIDATE
+    else:
         assert isinstance(answer.verdict, Falsified), (off, answer)
         check_falsified(asked.tiny, query, answer.verdict)
     # At the exact value enumeration is no judge of the last digits; a claim has to be true.
@@ -78,7 +83,7 @@ def by_one_search(asked: Question, query: OutputQuery, search: str) -> tuple[Uns
 
 
 @pytest.mark.parametrize("search", ["neurons", "inputs"])
-@pytest.mark.parametrize("seed", quickly(range(200), 20))
+@pytest.mark.parametrize("seed", quickly(range(200), 8))
 def test_every_search_decides_alone(seed: int, search: str) -> None:
     """Without the attack, which finds most counterexamples before any search."""
     asked = question(seed)
@@ -89,7 +94,7 @@ def test_every_search_decides_alone(seed: int, search: str) -> None:
         assert not proved and goal.found is not None
 
 
-@pytest.mark.parametrize("seed", quickly(range(60), 6))
+@pytest.mark.parametrize("seed", quickly(range(60), 4))
 def test_counterexamples_are_confirmed_with_onnxruntime(seed: int, tmp_path: Path) -> None:
     asked = question(5 * seed)  # ReLU
     network = load_network(str(onnx_of(asked.tiny, tmp_path)))
@@ -176,6 +181,17 @@ def test_without_clauses_all_is_safe_and_without_rows_nothing_is() -> None:
     assert isinstance(decide(network, OutputQuery(box, ()), CONFIG).verdict, Verified)
     everything = OutputQuery(box, (clause([], [], 1),))
     assert isinstance(decide(network, everything, CONFIG).verdict, Falsified)
+
+
+def test_inputs_that_all_outputs_rise_with_are_fixed() -> None:
+    """The search is left with a point: its bound is the value there."""
+    tiny = networks.monotone((3, 12, 12, 1), 3)
+    network, box = originals.network(tiny), boxes.centered(3, 2.0)
+    highest = float(tiny(box.upper.unsqueeze(0)))
+    for off, kind in ((1e-3, Verified), (-1e-3, Falsified)):
+        answer = decide(network, OutputQuery(box, (clause([[-1.0]], [highest + off], 1),)), CONFIG)
+        assert isinstance(answer.verdict, kind)
+        assert answer.subproblems == 1
 
 
 def test_a_forced_stop_is_unknown() -> None:
