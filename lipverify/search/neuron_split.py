@@ -51,7 +51,9 @@ STEP_NUMBERS = 4e7
 """Numbers that the coefficients of a step's parts may be, about: so a step is short."""
 ROOT_EFFORT = Effort(steps=40)
 EFFORT = Effort(steps=12)
-REFINED = 8
+FAR_DEPTH = 16
+"""Behind so many splits, neurons are chosen by quick bounds in any case."""
+REFINED = 4
 """With every so many splits, the preactivations of later neurons are bounded again."""
 PILOT = 256
 """Subproblems after which two ways of choosing a neuron are compared."""
@@ -157,9 +159,9 @@ def _piloted(search: "NeuronLoop") -> "NeuronLoop":
 @final
 @dataclass(frozen=True, eq=False)
 class NeuronLoop(AbstractSearch[NeuronState]):
-    """`far`: neurons are chosen by what they do to later ones, whose bounds follow every split;
-    otherwise by a quick bound of the halves. `first` is where the search begins, if not before the
-    root."""
+    """`far`: near the root, neurons are chosen by what they do to later ones, whose bounds follow
+    every split; otherwise by a quick bound of the halves. `first` is where the search begins, if
+    not before the root."""
 
     setting: Setting
     net: OpenNet
@@ -254,12 +256,13 @@ class NeuronLoop(AbstractSearch[NeuronState]):
 
     def _split(self, parents: Parts, choices: Tensor) -> Parts:
         """The halves of each part that are not proved to be empty."""
+        depth = (parents.sides != 0).sum(1)
+        neuron = self._best(parents, choices)
+        again = (depth + 1) % REFINED == 0
         if self.far:
-            neuron = choices[:, choices.shape[1] // 2]
-            again = torch.ones(len(parents), dtype=torch.bool)
-        else:
-            neuron = self._best(parents, choices)
-            again = ((parents.sides != 0).sum(1) + 1) % REFINED == 0
+            shallow = depth < FAR_DEPTH
+            neuron = torch.where(shallow, choices[:, choices.shape[1] // 2], neuron)
+            again = again | shallow
         halves = children(parents, neuron)
         return self._refined(halves, neuron.repeat(2), again.repeat(2))
 

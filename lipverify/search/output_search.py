@@ -2,6 +2,9 @@
 
 `decide(network, query, config)` answers an `OutputQuery` (`lipverify.query_output`) with an
 `OutputAnswer`: verified, falsified with an input that the original network confirms, or unknown.
+In this order: gradients from many starts; inputs in which all depths are monotone are fixed at
+their ends; branch and bound over neurons (`neuron_split`), or over inputs where few of them move
+(`input_split`), both with points of their own on the way.
 
 KeyboardInterrupt passes through; nothing is claimed then.
 """
