@@ -1,0 +1,248 @@
+"""A tree of assertions as a disjunction of boxes with unsafe sets of outputs, made one by one.
+
+Only disjunctions that mention inputs multiply the boxes; those over outputs alone stay with their
+box, as clauses. Nothing is written out before it is asked for, and branches without a point are
+dropped as soon as that is seen.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lipverify.query_output import Clause, OutputQuery
+from lipverify.region import Box
+from lipverify.spec.vnnlib.tree import And, Constraint, Layout, Number, Or, Tree
+
+Vector = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+MOST_CLAUSES = 256
+"""So many clauses go into one query; more become several queries about the same box."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ends:
+    """lower <= x <= upper over all inputs [n]; < where `open_...` marks it."""
+
+    lower: Vector
+    upper: Vector
+    open_lower: Mask
+    open_upper: Mask
+
+    @staticmethod
+    def everything(size: int) -> "Ends":
+        no = np.zeros(size, dtype=bool)
+        return Ends(np.full(size, -np.inf), np.full(size, np.inf), no, no)
+
+    def meet(self, other: "Ends") -> "Ends":
+        lower, upper = np.maximum(self.lower, other.lower), np.minimum(self.upper, other.upper)
+        open_lower = (self.open_lower & (self.lower == lower)) | (
+            other.open_lower & (other.lower == lower)
+        )
+        open_upper = (self.open_upper & (self.upper == upper)) | (
+            other.open_upper & (other.upper == upper)
+        )
+        return Ends(lower, upper, open_lower, open_upper)
+
+    @property
+    def empty(self) -> bool:
+        touching = (self.lower == self.upper) & (self.open_lower | self.open_upper)
+        return bool(((self.lower > self.upper) | touching).any())
+
+    def same(self, other: "Ends") -> bool:
+        return bool((self.lower == other.lower).all() and (self.upper == other.upper).all())
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A conjunction, sorted: ends of inputs, trees over outputs, disjunctions with inputs.
+
+    None in the place of a part: it cannot be satisfied.
+    """
+
+    ends: Ends | None
+    outputs: tuple[Tree, ...]
+    choices: "tuple[tuple[_Part, ...], ...]"
+
+
+def queries(tree: Tree, layout: Layout) -> Iterator[OutputQuery]:
+    """The boxes, each with its unsafe sets of outputs; none if no input satisfies the tree.
+
+    The tree holds nothing but constraints on one input, and on outputs. Constraints that are strict
+    are so in the clauses; of boxes, the closed ones are meant.
+    """
+    root = _part(tree, layout)
+    if root is None:
+        return
+    for ends, outputs in _merged(_expand(root, layout)):
+        region = Box(torch.from_numpy(ends.lower + 0.0), torch.from_numpy(ends.upper + 0.0))
+        clauses = _clauses(outputs, layout)
+        while chunk := tuple(islice(clauses, MOST_CLAUSES)):
+            yield OutputQuery(region, chunk)
+
+
+def _part(tree: Tree, layout: Layout) -> _Part | None:
+    """The tree, sorted; None where that alone shows that nothing satisfies it."""
+    ends: list[Constraint] = []
+    outputs: list[Tree] = []
+    choices: list[tuple[_Part, ...]] = []
+    waiting = [tree]
+    while waiting:
+        found = waiting.pop()
+        match found:
+            case And(parts):
+                waiting.extend(reversed(parts))
+            case Or(parts):
+                if len(parts) == 1:
+                    waiting.append(parts[0])
+                elif parts and all(_of_outputs(part, layout) for part in parts):
+                    outputs.append(found)
+                else:
+                    branches = (_part(part, layout) for part in parts)
+                    open_branches = tuple(branch for branch in branches if branch is not None)
+                    if not open_branches:
+                        return None
+                    choices.append(open_branches)
+            case Constraint():
+                if found.constant_only:
+                    if not found.holds(()):
+                        return None
+                elif layout.is_input(found.variables[0]):
+                    ends.append(found)
+                else:
+                    outputs.append(found)
+    met = _ends(ends, layout.all_inputs) if ends else None
+    if met is not None and met.empty:
+        return None
+    return _Part(met, tuple(outputs), tuple(choices))
+
+
+def _of_outputs(tree: Tree, layout: Layout) -> bool:
+    """Whether the tree is over outputs alone, and no constraint in it is a mere constant."""
+    if isinstance(tree, Constraint):
+        return bool(tree.variables) and layout.is_output(tree.variables[0])
+    return bool(tree.parts) and all(_of_outputs(part, layout) for part in tree.parts)
+
+
+def _ends(constraints: Iterable[Constraint], size: int) -> Ends:
+    """The closed ends are rounded outward where they are no float64."""
+    lower, upper = np.full(size, -np.inf), np.full(size, np.inf)
+    open_lower, open_upper = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
+    for found in constraints:
+        (index,), (coefficient,) = found.variables, found.coefficients
+        if coefficient == 1:
+            end, exact = _rounded(-found.constant, up=True)
+        else:
+            end, exact = _rounded(
+                Fraction(found.constant) / -Fraction(coefficient), up=coefficient > 0
+            )
+        strict = found.strict and exact
+        if coefficient > 0:
+            if end < upper[index] or (end == upper[index] and strict):
+                upper[index], open_upper[index] = end, strict
+        elif end > lower[index] or (end == lower[index] and strict):
+            lower[index], open_lower[index] = end, strict
+    return Ends(lower, upper, open_lower, open_upper)
+
+
+def _rounded(value: Number, *, up: bool) -> tuple[float, bool]:
+    """A float64 that is not below (above) the value, and whether it is the value."""
+    try:
+        near = float(value)
+    except OverflowError:
+        near = float("inf") if value > 0 else float("-inf")
+    if isinstance(value, float) or (np.isfinite(near) and Fraction(near) == value):
+        return near, True
+    short = not np.isfinite(near) or (Fraction(near) < value if up else Fraction(near) > value)
+    if not short:
+        return near, False
+    return float(np.nextafter(near, np.inf if up else -np.inf)), False
+
+
+_State = tuple[Ends, tuple[Tree, ...], "tuple[tuple[_Part, ...], ...]"]
+"""A box, what holds of outputs there, and the choices that are still to be made."""
+
+
+def _expand(root: _Part, layout: Layout) -> Iterator[tuple[Ends, tuple[Tree, ...]]]:
+    """Depth first through the choices, one branch at a time."""
+    start = Ends.everything(layout.all_inputs)
+    if root.ends is not None:
+        start = start.meet(root.ends)
+    stack: list[Iterator[_State]] = [iter([(start, root.outputs, root.choices)])]
+    while stack:
+        state = next(stack[-1], None)
+        if state is None:
+            stack.pop()
+        elif state[2]:
+            stack.append(_branches(state))
+        else:
+            yield state[0], state[1]
+
+
+def _branches(state: _State) -> Iterator[_State]:
+    """What the first choice leaves, branch by branch."""
+    ends, outputs, (first, *rest) = state
+    for branch in first:
+        smaller = ends if branch.ends is None else ends.meet(branch.ends)
+        if not smaller.empty:
+            yield smaller, (*outputs, *branch.outputs), (*branch.choices, *rest)
+
+
+def _merged(
+    parts: Iterable[tuple[Ends, tuple[Tree, ...]]],
+) -> Iterator[tuple[Ends, list[tuple[Tree, ...]]]]:
+    """Neighbours with the same box put together: they are one query with more clauses."""
+    current: tuple[Ends, list[tuple[Tree, ...]]] | None = None
+    for ends, outputs in parts:
+        if current is not None and len(current[1]) < MOST_CLAUSES and current[0].same(ends):
+            current[1].append(outputs)
+            continue
+        if current is not None:
+            yield current
+        current = (ends, [outputs])
+    if current is not None:
+        yield current
+
+
+def _clauses(parts: Iterable[tuple[Tree, ...]], layout: Layout) -> Iterator[Clause]:
+    for trees in parts:
+        for rows in _products(trees):
+            yield _clause(rows, layout)
+
+
+def _products(trees: Sequence[Tree]) -> Iterator[tuple[Constraint, ...]]:
+    """The conjunctions of constraints whose disjunction is the conjunction of the trees."""
+    stack: list[tuple[tuple[Constraint, ...], tuple[Tree, ...]]] = [((), tuple(trees))]
+    while stack:
+        done, rest = stack.pop()
+        if not rest:
+            yield done
+            continue
+        first, rest = rest[0], rest[1:]
+        match first:
+            case And(parts):
+                stack.append((done, (*parts, *rest)))
+            case Or(parts):
+                stack.extend((done, (part, *rest)) for part in reversed(parts))
+            case Constraint():
+                stack.append(((*done, first), rest))
+
+
+def _clause(rows: Sequence[Constraint], layout: Layout) -> Clause:
+    coefficients = np.zeros((len(rows), layout.outputs * layout.copies))
+    offsets = np.zeros(len(rows))
+    strict = np.zeros(len(rows), dtype=bool)
+    for which, row in enumerate(rows):
+        for variable, coefficient in zip(row.variables, row.coefficients, strict=True):
+            coefficients[which, variable - layout.all_inputs] = float(coefficient)
+        # Rounded down, more outputs are unsafe; a strict row is then one of a little more as well.
+        offset, exact = _rounded(row.constant, up=False)
+        offsets[which], strict[which] = offset, row.strict and exact
+    return Clause(
+        torch.from_numpy(coefficients), torch.from_numpy(offsets), torch.from_numpy(strict)
+    )
