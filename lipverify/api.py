@@ -28,8 +28,9 @@ from lipverify.search.lipschitz import decide_lipschitz
 from lipverify.search.monotonicity import decide_monotonicity
 from lipverify.search.recheck import recheck_answer
 from lipverify.search.robustness import decide_robustness
+from lipverify.search.vnnlib import decide_vnnlib
 from lipverify.spec import Spec, bind, read_spec
-from lipverify.spec.property import Lipschitz, Monotonicity, Property, Robustness
+from lipverify.spec.property import Lipschitz, Monotonicity, Property, Robustness, VnnLib
 from lipverify.verdict import Reason, Unknown
 
 METHODS: Mapping[str, str] = {name: method.summary for name, method in _METHODS.items()}
@@ -162,6 +163,7 @@ def verify_spec(
                 network_sha256=network.sha256,
                 features=decision.features,
                 stages=note.stages,
+                remark=decision.remark,
             )
             yield checkpoint.finish(result)
 
@@ -189,6 +191,8 @@ def _decide(job: Job, prop: Property, resumed: bool) -> Decision:
                 return decide_monotonicity(job, slope_query(prop))
             case Robustness():
                 return decide_robustness(job, prop)
+            case VnnLib():
+                return decide_vnnlib(job, prop)
     except BREAKDOWNS as error:
         return Decision(Unknown(Reason.NUMERICS, str(error)), "none", subproblems=0)
 

@@ -83,6 +83,8 @@ class PropertyResult:
     resumed: bool = False
     """Whether it rests on a checkpoint: then it is as good as that file."""
     stages: tuple[StageRecord, ...] = ()
+    remark: str = ""
+    """What a reader of the verdict has to know beside it."""
 
     def as_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {
@@ -113,6 +115,8 @@ class PropertyResult:
                 }
                 for feature in self.features
             ]
+        if self.remark:
+            record["remark"] = self.remark
         if self.resumed:
             record["resumed"] = True
         return record

@@ -63,3 +63,5 @@ class Decision:
     witness: Witness | None = None
     subproblems: int = 1
     features: tuple[FeatureResult, ...] = field(default_factory=tuple)
+    remark: str = ""
+    """What a reader of the verdict has to know beside it."""

@@ -13,7 +13,7 @@ from lipverify.graph import BackwardGraph
 from lipverify.network import Network
 from lipverify.query import NormQuery, norm_query
 from lipverify.region import AbstractRegion
-from lipverify.spec.property import Lipschitz, Property
+from lipverify.spec.property import Lipschitz, Property, VnnLib
 from lipverify.verdict import Counterexample, Falsified
 from lipverify.witness import NormWitness, prove_norm
 
@@ -52,6 +52,16 @@ def recheck_counterexample(
     return found
 
 
+def recheck_satisfying(network: Network, prop: VnnLib, found: Counterexample) -> None:
+    """Its outputs are the original network's, and the file holds of them."""
+    outputs, again = torch.stack(found.outputs), network.original(torch.stack(found.inputs))
+    if outputs.shape != again.shape or not bool((outputs == again).all()):
+        raise ValueError("a counterexample's outputs are not the network's")
+    inputs = [value for point in found.inputs for value in point.tolist()]
+    if not prop.file.holds(inputs, outputs.flatten().tolist()):
+        raise ValueError("a counterexample does not satisfy the file")
+
+
 def recheck_answer(setting: Setting, prop: Property, found: PropertyResult) -> PropertyResult:
     """An answer of an earlier run: what it attains is attained, what it refutes is refuted."""
     network, region = setting.network, setting.region
@@ -61,7 +71,9 @@ def recheck_answer(setting: Setting, prop: Property, found: PropertyResult) -> P
         if bound is not None and not bound.lower <= bound.upper:
             raise ValueError(f"an interval with ends {bound.lower!r}, {bound.upper!r}")
     for verdict in (found.verdict, *(feature.verdict for feature in found.features)):
-        if isinstance(verdict, Falsified):
+        if isinstance(verdict, Falsified) and isinstance(prop, VnnLib):
+            recheck_satisfying(network, prop, verdict.counterexample)
+        elif isinstance(verdict, Falsified):
             recheck_counterexample(network, region, verdict.counterexample)
     if isinstance(prop, Lipschitz) and found.witness is not None and found.bound is not None:
         point = torch.tensor(found.witness.input, dtype=torch.float64)

@@ -1,6 +1,6 @@
 """Specs: what is asked, of which network, on which inputs; and the reading of spec files."""
 
-from lipverify.spec.property import KINDS, Lipschitz, Monotonicity, Property, Robustness
+from lipverify.spec.property import KINDS, Lipschitz, Monotonicity, Property, Robustness, VnnLib
 from lipverify.spec.read import SpecFile, bind, find_specs, read_spec
 from lipverify.spec.spec import Spec
 
@@ -12,6 +12,7 @@ __all__ = [
     "Robustness",
     "Spec",
     "SpecFile",
+    "VnnLib",
     "bind",
     "find_specs",
     "read_spec",

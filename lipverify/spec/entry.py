@@ -15,7 +15,7 @@ Kind = Annotated[str, PlainValidator(lambda value: value)]
 class PropertyEntry(Entry):
     """A property as written, not yet held against a network."""
 
-    kind: Kind = Field(description="lipschitz, monotonicity or robustness")
+    kind: Kind = Field(description="lipschitz, monotonicity, robustness or vnnlib")
 
     @abstractmethod
     def bind(self, sizes: Sizes) -> Any:

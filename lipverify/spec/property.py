@@ -8,13 +8,15 @@ from lipverify.spec.entry import PropertyEntry
 from lipverify.spec.lipschitz import Lipschitz, LipschitzEntry
 from lipverify.spec.monotonicity import Monotonicity, MonotonicityEntry
 from lipverify.spec.robustness import Robustness, RobustnessEntry
+from lipverify.spec.vnnlib.property import VnnLib, VnnLibEntry
 
-Property = Lipschitz | Monotonicity | Robustness
+Property = Lipschitz | Monotonicity | Robustness | VnnLib
 
 KINDS: dict[str, type[PropertyEntry]] = {
     Lipschitz.kind: LipschitzEntry,
     Monotonicity.kind: MonotonicityEntry,
     Robustness.kind: RobustnessEntry,
+    VnnLib.kind: VnnLibEntry,
 }
 
-__all__ = ["KINDS", "Lipschitz", "Monotonicity", "Property", "Robustness"]
+__all__ = ["KINDS", "Lipschitz", "Monotonicity", "Property", "Robustness", "VnnLib"]

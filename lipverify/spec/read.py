@@ -12,6 +12,7 @@ from pydantic import Field, PlainValidator
 
 from lipverify.errors import EmptyRegion, RegionError, SpecError
 from lipverify.reading import AS_IT_IS, Reading
+from lipverify.region import AbstractRegion
 from lipverify.spec.document import Document, read_document
 from lipverify.spec.entry import PropertyEntry
 from lipverify.spec.fields import Entry, Text, Texts, read_entry
@@ -21,6 +22,7 @@ from lipverify.spec.reading_entry import FixedInputs, read_preprocessing
 from lipverify.spec.region_entry import RegionEntry, read_region
 from lipverify.spec.sizes import Sizes
 from lipverify.spec.spec import Spec
+from lipverify.spec.vnnlib.property import VnnLib, around
 
 VERSION = 1
 """The version of the file format that is read, the value of the key `lipverify`."""
@@ -53,7 +55,8 @@ class SpecFile:
     path: Path
     name: str
     network: Path
-    region: RegionEntry
+    region: RegionEntry | None
+    """None: the properties have regions of their own."""
     features: tuple[str, ...] | None
     properties: tuple[PropertyEntry, ...]
     document: Document
@@ -68,7 +71,9 @@ def read_spec(path: str | Path) -> SpecFile:
     document = read_document(Path(path))
     _check_version(document)
     entries = _property_data(document)
-    header = read_entry(_Header, document, document.data)
+    own = bool(entries) and all(entry["kind"] == VnnLib.kind for entry in entries)
+    # Those bring their regions: the key may be left out.
+    header = read_entry(_Header, document, {**({"region": None} if own else {}), **document.data})
     network = document.path.parent / header.network
     if not network.is_file():
         raise document.error(f"{header.network} does not exist in {network.parent}", "network")
@@ -76,7 +81,7 @@ def read_spec(path: str | Path) -> SpecFile:
         path=document.path,
         name=header.name or document.path.stem,
         network=network,
-        region=read_region(document),
+        region=None if own and "region" not in document.data else _region(document, entries),
         features=header.features,
         properties=tuple(
             read_entry(KINDS[entry["kind"]], document, entry, "properties", position)
@@ -87,6 +92,16 @@ def read_spec(path: str | Path) -> SpecFile:
     )
 
 
+def _region(document: Document, entries: list[dict[str, Any]]) -> RegionEntry:
+    if any(entry["kind"] == VnnLib.kind for entry in entries):
+        raise document.error(
+            "properties of kind vnnlib bring regions of their own; put them into a spec that has "
+            "no other properties, and no 'region'",
+            "region",
+        )
+    return read_region(document)
+
+
 def bind(spec_file: SpecFile, input_size: int, output_size: int) -> Spec:
     """The spec, held against its network's numbers of inputs and outputs.
 
@@ -94,15 +109,7 @@ def bind(spec_file: SpecFile, input_size: int, output_size: int) -> Spec:
     """
     document = spec_file.document
     sizes = Sizes(input_size, output_size, _feature_names(spec_file, input_size))
-    try:
-        region = spec_file.region.bind(sizes)
-    except Misfit as misfit:
-        raise document.error(str(misfit), "region", *misfit.at) from misfit
-    except EmptyRegion as error:
-        message = f"{error}; widen the radius or the clip"
-        raise document.error(message, "region", "clip") from error
-    except RegionError as error:
-        raise document.error(str(error), "region") from error
+    region = None if spec_file.region is None else _bound_region(spec_file, sizes)
     properties: list[Any] = []
     for position, entry in enumerate(spec_file.properties):
         try:
@@ -111,13 +118,27 @@ def bind(spec_file: SpecFile, input_size: int, output_size: int) -> Spec:
             raise document.error(str(misfit), "properties", position, *misfit.at) from misfit
     return Spec(
         name=spec_file.name,
-        region=region,
+        region=around(properties) if region is None else region,
         properties=tuple(properties),
         features=sizes.features,
         path=spec_file.path,
         network=spec_file.network,
         reading=spec_file.reading,
     )
+
+
+def _bound_region(spec_file: SpecFile, sizes: Sizes) -> AbstractRegion:
+    assert spec_file.region is not None
+    document = spec_file.document
+    try:
+        return spec_file.region.bind(sizes)
+    except Misfit as misfit:
+        raise document.error(str(misfit), "region", *misfit.at) from misfit
+    except EmptyRegion as error:
+        message = f"{error}; widen the radius or the clip"
+        raise document.error(message, "region", "clip") from error
+    except RegionError as error:
+        raise document.error(str(error), "region") from error
 
 
 def find_specs(paths: Iterable[str | Path]) -> list[Path]:

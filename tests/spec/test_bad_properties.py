@@ -29,8 +29,26 @@ BAD = [
     Bad(
         "vnnlib",
         HEAD + "properties:\n  - kind: vnnlib\n    file: a\n",
-        "vnnlib",
-        ("'vnnlib'", "version"),
+        "file: a",
+        ("properties[0].file", "a does not exist"),
+    ),
+    Bad(
+        "vnnlib number",
+        HEAD + "properties:\n  - kind: vnnlib\n    file: 3\n",
+        "file: 3",
+        ("found 3",),
+    ),
+    Bad(
+        "vnnlib and a region",
+        HEAD + REGION + "properties:\n  - kind: vnnlib\n    file: spec.yaml\n",
+        "region",
+        ("regions of their own",),
+    ),
+    Bad(
+        "vnnlib and others",
+        HEAD + "properties:\n  - kind: lipschitz\n  - kind: vnnlib\n    file: spec.yaml\n",
+        "lipverify",
+        ("'region' is missing",),
     ),
     Bad(
         "kind",

@@ -14,6 +14,7 @@ from lipverify.config import VerifyConfig
 from lipverify.network import Network
 from lipverify.norms import AbstractNorm
 from lipverify.spec import Spec
+from lipverify.spec.vnnlib import VnnLibFile
 
 FORMAT = 1
 """Of the files; raised with every change of what they mean."""
@@ -75,6 +76,8 @@ def _feed(found: "hashlib._Hash", value: object) -> None:
         found.update(array.tobytes())
     elif isinstance(value, AbstractNorm):
         found.update(f"norm {value.name};".encode())
+    elif isinstance(value, VnnLibFile):
+        found.update(f"vnnlib {value.sha256};".encode())
     elif is_dataclass(value):
         found.update(f"record {type(value).__name__};".encode())
         _feed(found, tuple(getattr(value, entry.name) for entry in fields(value)))

@@ -136,9 +136,9 @@ def _ends(constraints: Iterable[Constraint], size: int) -> Ends:
     for found in constraints:
         (index,), (coefficient,) = found.variables, found.coefficients
         if coefficient == 1:
-            end, exact = _rounded(-found.constant, up=True)
+            end, exact = rounded(-found.constant, up=True)
         else:
-            end, exact = _rounded(
+            end, exact = rounded(
                 Fraction(found.constant) / -Fraction(coefficient), up=coefficient > 0
             )
         strict = found.strict and exact
@@ -150,7 +150,7 @@ def _ends(constraints: Iterable[Constraint], size: int) -> Ends:
     return Ends(lower, upper, open_lower, open_upper)
 
 
-def _rounded(value: Number, *, up: bool) -> tuple[float, bool]:
+def rounded(value: Number, *, up: bool) -> tuple[float, bool]:
     """A float64 that is not below (above) the value, and whether it is the value."""
     try:
         near = float(value)
@@ -211,11 +211,11 @@ def _merged(
 
 def _clauses(parts: Iterable[tuple[Tree, ...]], layout: Layout) -> Iterator[Clause]:
     for trees in parts:
-        for rows in _products(trees):
+        for rows in products(trees):
             yield _clause(rows, layout)
 
 
-def _products(trees: Sequence[Tree]) -> Iterator[tuple[Constraint, ...]]:
+def products(trees: Sequence[Tree]) -> Iterator[tuple[Constraint, ...]]:
     """The conjunctions of constraints whose disjunction is the conjunction of the trees."""
     stack: list[tuple[tuple[Constraint, ...], tuple[Tree, ...]]] = [((), tuple(trees))]
     while stack:
@@ -241,7 +241,7 @@ def _clause(rows: Sequence[Constraint], layout: Layout) -> Clause:
         for variable, coefficient in zip(row.variables, row.coefficients, strict=True):
             coefficients[which, variable - layout.all_inputs] = float(coefficient)
         # Rounded down, more outputs are unsafe; a strict row is then one of a little more as well.
-        offset, exact = _rounded(row.constant, up=False)
+        offset, exact = rounded(row.constant, up=False)
         offsets[which], strict[which] = offset, row.strict and exact
     return Clause(
         torch.from_numpy(coefficients), torch.from_numpy(offsets), torch.from_numpy(strict)

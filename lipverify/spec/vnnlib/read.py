@@ -1,16 +1,20 @@
 """VNN-LIB files: read, checked by themselves, then held against a network's sizes."""
 
 import gc
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from lipverify.errors import SpecError
 from lipverify.query_output import OutputQuery
+from lipverify.region import AbstractRegion
 from lipverify.spec.vnnlib.assertions import read_assertions
 from lipverify.spec.vnnlib.bounded import unbounded
+from lipverify.spec.vnnlib.copies import Question, questions
 from lipverify.spec.vnnlib.declarations import Declarations, read_declarations
 from lipverify.spec.vnnlib.normal_form import queries
 from lipverify.spec.vnnlib.syntax import read_expressions, read_text
@@ -26,6 +30,8 @@ class VnnLibFile:
     path: Path
     declared: Declarations
     tree: And = field(repr=False)
+    sha256: str
+    """Of the text."""
 
     @property
     def layout(self) -> Layout:
@@ -38,13 +44,27 @@ class VnnLibFile:
 
     @cached_property
     def satisfiable_inputs(self) -> bool:
-        """Whether some box is left; one that is empty makes every property hold."""
+        """Whether some box is left; without any, there is nothing to find."""
+        if self.layout.copies == 2:
+            return bool(self.questions)
         return next(self.queries(), None) is not None
 
     def queries(self) -> Iterator[OutputQuery]:
         """The normal form, lazily (`normal_form.queries`); for files about one copy only."""
         assert self.layout.copies == 1
         return queries(self.tree, self.layout)
+
+    @cached_property
+    def questions(self) -> tuple[Question, ...]:
+        """What has to be verified of one copy, for files about two (`copies.questions`)."""
+        assert self.layout.copies == 2
+        return tuple(questions(self.tree, self.layout, self.path))
+
+    def regions(self, count: int) -> list[AbstractRegion]:
+        """The first boxes."""
+        if self.layout.copies == 2:
+            return [question.region for question in self.questions[:count]]
+        return [query.region for query in islice(self.queries(), count)]
 
     def holds(self, inputs: Sequence[float], outputs: Sequence[float]) -> bool:
         """Whether values of all copies' inputs and outputs satisfy the file, as it is written."""
@@ -81,11 +101,21 @@ def read_vnnlib(path: str | Path) -> VnnLibFile:
 
 
 def _read(path: Path) -> VnnLibFile:
-    groups = read_expressions(read_text(path), path)
+    text = read_text(path)
+    groups = read_expressions(text, path)
     declared = read_declarations(groups, path)
-    found = VnnLibFile(path, declared, read_assertions(groups, declared, path))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    found = VnnLibFile(path, declared, read_assertions(groups, declared, path), digest)
     if declared.layout.copies == 1:
         _check_single(found)
+    elif declared.layout.copies == 2:
+        _ = found.questions  # refuses what is not recognised
+    else:
+        raise SpecError(
+            f"is about {declared.layout.copies} copies of a network; two are supported",
+            path,
+            declared.networks[2].line,
+        )
     return found
 
 
