@@ -16,7 +16,7 @@ from lipverify.milp import solver_named
 from lipverify.network import Network, load_network
 from lipverify.norms import norm_named
 from lipverify.query import norm_query, slope_query
-from lipverify.reading import Reading
+from lipverify.reading import AS_IT_IS, Reading
 from lipverify.region import ball_region
 from lipverify.search.branching import BRANCHINGS as _BRANCHINGS
 from lipverify.search.branching import branching_named
@@ -31,6 +31,8 @@ from lipverify.search.robustness import decide_robustness
 from lipverify.search.vnnlib import decide_vnnlib
 from lipverify.spec import Spec, bind, read_spec
 from lipverify.spec.property import Lipschitz, Monotonicity, Property, Robustness, VnnLib
+from lipverify.spec.vnnlib import is_vnnlib, read_vnnlib
+from lipverify.spec.vnnlib.property import spec_of
 from lipverify.verdict import Reason, Unknown
 
 METHODS: Mapping[str, str] = {name: method.summary for name, method in _METHODS.items()}
@@ -47,6 +49,8 @@ def verify(
 ) -> list[PropertyResult]:
     """Decide every property of a spec file (or of a `Spec` made in Python, with its network).
 
+    A VNN-LIB file needs the argument `network` as well.
+
     Raises `SpecError` or `NetworkError` for input that cannot be used.
     """
     if isinstance(spec, Spec):
@@ -56,6 +60,14 @@ def verify(
             network = spec.network
         loaded = _loaded(network, spec.reading)
         return list(verify_spec(loaded, spec, config or VerifyConfig()))
+    if is_vnnlib(spec):
+        if network is None:
+            raise ValueError("a VNN-LIB file needs the argument `network`")
+        loaded = _loaded(network, AS_IT_IS)
+        file = read_vnnlib(spec)
+        file.check_sizes(loaded.graph.input_size, loaded.graph.output_size)
+        path = Path(network) if isinstance(network, str | Path) else None
+        return list(verify_spec(loaded, spec_of(file, path), config or VerifyConfig()))
     file = read_spec(Path(spec))
     loaded = _loaded(file.network if network is None else network, file.reading)
     bound = bind(file, loaded.graph.input_size, loaded.graph.output_size)
@@ -133,6 +145,7 @@ def verify_spec(
     require_solver(config.solver)
     setting = Setting(network, spec.region, config.preactivation, config.memory)
     name = str(spec.path or spec.name)
+    timeout = config.timeout if spec.timeout is None else spec.timeout
     with open_checkpoint(network, spec, config) as checkpoint:
         for index, prop in enumerate(spec.properties):
 
@@ -143,7 +156,7 @@ def verify_spec(
             if known is not None:
                 yield replace(known, spec=name, name=spec.name)
                 continue
-            begun = checkpoint.begin(index, config.timeout)
+            begun = checkpoint.begin(index, timeout)
             note = Note(on_progress, index, begun.clock)
             job = Job(setting, method, config, begun.clock, note, spec.features, begun.slot)
             # numpy's and scipy's own threads follow torch's: small matrices crawl on more.
@@ -164,6 +177,7 @@ def verify_spec(
                 features=decision.features,
                 stages=note.stages,
                 remark=decision.remark,
+                network=str(spec.network or network.source),
             )
             yield checkpoint.finish(result)
 

@@ -12,10 +12,18 @@ from lipverify.cli.output import STDOUT, check_writable, write_json
 from lipverify.cli.prepare import Prepared, Task
 from lipverify.cli.report_stages import print_stages
 from lipverify.cli.report_table import print_failures, print_results, summary
+from lipverify.cli.report_words import (
+    check_results,
+    instance_results,
+    print_families,
+    print_words,
+    write_results,
+)
 from lipverify.cli.run import Outcome, run
 from lipverify.cli.watch import watch_for
 from lipverify.config import CheckpointConfig, VerifyConfig
 from lipverify.errors import CheckpointError, UnknownBranching, UnknownMethod
+from lipverify.evidence.report_instances import InstanceResult, instances_json
 from lipverify.evidence.report_json import report
 from lipverify.search.checkpoint import check_free, checkpoint_file
 from lipverify.verdict import Falsified, Unknown, Verdict
@@ -33,11 +41,16 @@ class Settings:
     verbose: bool = False
     stages: bool = False
     """Show what each stage gained."""
+    vnncomp: bool = False
+    """Print the competition's words instead of tables."""
+    results: str | None = None
+    """Where these words are written."""
 
 
 def check(settings: Settings) -> None:
     """`InputError` for settings that would fail later; to be called first."""
     check_writable(settings.json, "--json")
+    check_results(settings.results)
     method, branching = settings.config.method, settings.config.branching
     if method not in METHODS:
         raise UnknownMethod(
@@ -74,10 +87,14 @@ def execute(prepared: Prepared, settings: Settings) -> ExitCode:
     watch = watch_for(stderr(), total, quiet=settings.quiet, verbose=settings.verbose)
     outcome = run(prepared.tasks, settings.config, settings.jobs, settings.threads, watch)
     outcome = replace(outcome, failures=(*prepared.failures, *outcome.failures))
-    _show(outcome, settings)
+    lines = instance_results(prepared.entries, outcome)
+    _show(outcome, settings, lines)
+    if settings.results is not None:
+        write_results(settings.results, outcome, lines)
     if settings.json is not None:
         results = (row.result for row in outcome.rows)
-        write_json(settings.json, report(__version__, results, outcome.failures))
+        document = report(__version__, results, outcome.failures)
+        write_json(settings.json, {**document, **(instances_json(lines) if lines else {})})
     if outcome.failures:
         return ExitCode.ERROR
     return exit_code(row.result.verdict for row in outcome.rows)
@@ -106,10 +123,15 @@ def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
     return ExitCode.VERIFIED
 
 
-def _show(outcome: Outcome, settings: Settings) -> None:
+def _show(outcome: Outcome, settings: Settings, lines: Sequence[InstanceResult]) -> None:
     text, errors = stderr() if settings.json == STDOUT else stdout(), stderr()
-    if not settings.quiet:
+    if settings.vnncomp:
+        print_words(text, outcome, lines)
+        text = errors
+    elif not settings.quiet:
         print_results(text, outcome.rows)
+    if lines:
+        print_families(text, lines)
     if settings.stages and not settings.quiet:
         print_stages(text, outcome.rows)
     print_failures(errors, outcome.failures)

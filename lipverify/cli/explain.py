@@ -20,8 +20,13 @@ from lipverify.cli.options import (
 
 def command(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Spec files, and folders of them.")
+        list[str],
+        typer.Argument(metavar="PATH", help="Spec files, folders of them, VNN-LIB files."),
     ],
+    network: Annotated[
+        list[str] | None,
+        typer.Option("--network", metavar="FILE", help="Network of VNN-LIB files; also NAME=FILE."),
+    ] = None,
     timeout: Timeout = DEFAULT_TIMEOUT,
     method: MethodName = "auto",
     solver: SolverName = DEFAULT_SOLVER,
@@ -53,4 +58,4 @@ def command(
         stages=True,
     )
     check(settings)
-    return execute(prepare(paths), settings)
+    return execute(prepare(paths, network or ()), settings)

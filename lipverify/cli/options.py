@@ -12,8 +12,8 @@ def positive(value: float | None) -> float | None:
     return value
 
 
-def time_limit(value: float) -> float:
-    if not value >= 0:  # NaN too
+def time_limit(value: float | None) -> float | None:
+    if value is not None and not value >= 0:  # NaN too
         raise typer.BadParameter(f"expected a number >= 0 (or inf), found {value}")
     return value
 
@@ -23,6 +23,15 @@ Timeout = Annotated[
     float,
     typer.Option(
         help="Time limit per property; inf for none.", metavar="SECONDS", callback=time_limit
+    ),
+]
+OwnTimeout = Annotated[
+    float | None,
+    typer.Option(
+        help="Time limit per property; inf for none. Default: 60, or what an instances file says.",
+        metavar="SECONDS",
+        callback=time_limit,
+        show_default=False,
     ),
 ]
 MethodName = Annotated[

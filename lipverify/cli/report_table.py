@@ -40,6 +40,10 @@ def print_results(console: Console, rows: Sequence[Row]) -> None:
             Text(figures.seconds(result.seconds)),
         )
     print_table(console, table)
+    for row in rows:
+        if row.result.remark:
+            remark = f"{row.spec} [{row.result.property}] {row.result.remark}"
+            console.print(Text(remark), soft_wrap=True)
     for line in _reasons(rows):
         console.print(line, soft_wrap=True)
 

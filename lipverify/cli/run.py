@@ -13,6 +13,7 @@ from lipverify.cli.watch import AbstractWatch
 from lipverify.config import VerifyConfig
 from lipverify.evidence import Bound, PropertyResult
 from lipverify.evidence.report_json import SpecFailure
+from lipverify.spec.property import Property
 from lipverify.verdict import Reason, Unknown
 
 
@@ -23,6 +24,8 @@ class Row:
     spec: str
     description: str
     result: PropertyResult
+    property: Property | None = None
+    """What was asked; None where nothing but the answer is shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +124,12 @@ def run(
         interrupted = True
         collector.interrupt(config.method)
     rows = [
-        Row(tasks[index].name, tasks[index].describe(which), result)
+        Row(
+            tasks[index].name,
+            tasks[index].describe(which),
+            result,
+            tasks[index].spec.properties[which],
+        )
         for (index, which), result in sorted(collector.results.items(), key=lambda item: item[0])
     ]
     failed = sorted(collector.failures.items())

@@ -16,19 +16,27 @@ from lipverify.cli.options import (
     MaxSubproblems,
     Memory,
     MethodName,
+    OwnTimeout,
     Resume,
     Seed,
     SolverName,
     Threads,
-    Timeout,
 )
 
 
 def command(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Spec files, and folders of them.")
+        list[str],
+        typer.Argument(
+            metavar="PATH",
+            help="Spec files, folders of them, VNN-LIB files, instances files (*.csv).",
+        ),
     ],
-    timeout: Timeout = DEFAULT_TIMEOUT,
+    network: Annotated[
+        list[str] | None,
+        typer.Option("--network", metavar="FILE", help="Network of VNN-LIB files; also NAME=FILE."),
+    ] = None,
+    timeout: OwnTimeout = None,
     method: MethodName = "auto",
     solver: SolverName = DEFAULT_SOLVER,
     max_subproblems: MaxSubproblems = None,
@@ -41,6 +49,22 @@ def command(
     checkpoint: CheckpointFile = None,
     resume: Resume = False,
     checkpoint_every: CheckpointEvery = DEFAULT_EVERY,
+    vnncomp: Annotated[
+        bool,
+        typer.Option(
+            "--vnncomp",
+            help="Print sat, unsat, unknown, timeout or error, and counterexamples, as VNN-COMP.",
+        ),
+    ] = False,
+    results: Annotated[
+        str | None,
+        typer.Option(
+            "--results",
+            metavar="PATH",
+            help="Write these there: a file for one property, else a folder with results.csv, "
+            "cactus.svg and a file for each.",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the summary line.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="What each stage gained, and tracebacks.")
@@ -48,8 +72,9 @@ def command(
 ) -> int:
     """Decide the properties of spec files.
 
-    Folders are searched for *.yaml. Exit code: 0 all verified; 1 some falsified; 2 none falsified,
-    some unknown; 3 bad input or an error (other specs still run).
+    Folders are searched for *.yaml. Instances files have lines of network, property (a VNN-LIB
+    file) and timeout, relative to their folder. Exit code: 0 all verified; 1 some falsified; 2 none
+    falsified, some unknown; 3 bad input or an error (other specs still run).
     """
     from lipverify.cli.execute import Settings, check, checkpoint_config, execute
     from lipverify.cli.prepare import prepare
@@ -58,7 +83,7 @@ def command(
     settings = Settings(
         config=VerifyConfig(
             method=method,
-            timeout=timeout,
+            timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
             max_subproblems=max_subproblems,
             memory=memory * 1e9,
             seed=seed,
@@ -72,6 +97,8 @@ def command(
         quiet=quiet,
         verbose=verbose,
         stages=verbose,
+        vnncomp=vnncomp,
+        results=results,
     )
     check(settings)
-    return execute(prepare(paths), settings)
+    return execute(prepare(paths, network or (), timeout), settings)

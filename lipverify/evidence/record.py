@@ -85,6 +85,8 @@ class PropertyResult:
     stages: tuple[StageRecord, ...] = ()
     remark: str = ""
     """What a reader of the verdict has to know beside it."""
+    network: str = ""
+    """The network's file, or what it was made from."""
 
     def as_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {
@@ -102,6 +104,7 @@ class PropertyResult:
             "subproblems": self.subproblems,
             "seconds": self.seconds,
             "claim": CLAIM,
+            "network": self.network or None,
             "network_sha256": self.network_sha256,
             "stages": [stage.as_json() for stage in self.stages],
         }

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lipverify.reading import AS_IT_IS, Reading
 from lipverify.region import AbstractRegion
-from lipverify.spec.property import Property
+
+if TYPE_CHECKING:  # some kinds of property make specs of their own
+    from lipverify.spec.property import Property
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,8 +21,10 @@ class Spec:
 
     name: str
     region: AbstractRegion
-    properties: tuple[Property, ...]
+    properties: "tuple[Property, ...]"
     features: tuple[str, ...]
     path: Path | None = None
     network: Path | None = None
     reading: Reading = AS_IT_IS
+    timeout: float | None = None
+    """Seconds per property that the file itself allows; None leaves it to the settings."""

@@ -15,6 +15,7 @@ from lipverify.spec.entry import PropertyEntry
 from lipverify.spec.fields import with_folder
 from lipverify.spec.problem import Misfit, shown
 from lipverify.spec.sizes import Sizes
+from lipverify.spec.spec import Spec
 from lipverify.spec.vnnlib.read import VnnLibFile, read_vnnlib
 
 LOOKED_AT = 64
@@ -46,6 +47,17 @@ def around(properties: Sequence[VnnLib]) -> Box:
         return Box(zero, zero)
     lower = torch.stack([box.lower for box in ends]).amin(0)
     return Box(lower, torch.stack([box.upper for box in ends]).amax(0))
+
+
+def spec_of(
+    file: VnnLibFile, network: Path | None = None, timeout: float | None = None, name: str = ""
+) -> Spec:
+    """The file as a spec of its own."""
+    prop = VnnLib(file)
+    features = tuple(f"x{index}" for index in range(file.layout.inputs))
+    title = name or file.path.name.split(".vnnlib")[0]
+    region = around([prop])
+    return Spec(title, region, (prop,), features, file.path, network, timeout=timeout)
 
 
 def _file(value: object, folder: ArrayFolder) -> Path:
