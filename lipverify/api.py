@@ -26,11 +26,12 @@ from lipverify.search.job import Decision, Job
 from lipverify.search.ladder import BREAKDOWNS
 from lipverify.search.lipschitz import decide_lipschitz
 from lipverify.search.monotonicity import decide_monotonicity
+from lipverify.search.radius import decide_radius
 from lipverify.search.recheck import recheck_answer
 from lipverify.search.robustness import decide_robustness
 from lipverify.search.vnnlib import decide_vnnlib
 from lipverify.spec import Spec, bind, read_spec
-from lipverify.spec.property import Lipschitz, Monotonicity, Property, Robustness, VnnLib
+from lipverify.spec.property import Lipschitz, Monotonicity, Property, Radius, Robustness, VnnLib
 from lipverify.spec.vnnlib import is_vnnlib, read_vnnlib
 from lipverify.spec.vnnlib.property import spec_of
 from lipverify.verdict import Reason, Unknown
@@ -205,6 +206,8 @@ def _decide(job: Job, prop: Property, resumed: bool) -> Decision:
                 return decide_monotonicity(job, slope_query(prop))
             case Robustness():
                 return decide_robustness(job, prop)
+            case Radius():
+                return decide_radius(job, prop)
             case VnnLib():
                 return decide_vnnlib(job, prop)
     except BREAKDOWNS as error:

@@ -104,7 +104,6 @@ class PropertyResult:
             "subproblems": self.subproblems,
             "seconds": self.seconds,
             "claim": CLAIM,
-            "network": self.network or None,
             "network_sha256": self.network_sha256,
             "stages": [stage.as_json() for stage in self.stages],
         }
@@ -118,6 +117,8 @@ class PropertyResult:
                 }
                 for feature in self.features
             ]
+        if self.network:
+            record["network"] = self.network
         if self.remark:
             record["remark"] = self.remark
         if self.resumed:

@@ -3,7 +3,10 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor
+
+LEVEL_DOUBLINGS, LEVEL_HALVINGS = 40, 50
 
 
 class AbstractNorm(ABC):
@@ -28,3 +31,24 @@ class AbstractNorm(ABC):
     @abstractmethod
     def project(self, x: Tensor, radius: Tensor) -> Tensor:
         """The euclidean projection of [..., n] onto the ball of that radius ([], >= 0)."""
+
+    @abstractmethod
+    def cheapest(self, worth: Tensor, room: Tensor, gain: Tensor) -> Tensor:
+        """The vector of least norm with 0 <= s <= room and worth.s >= gain (or worth.s as large as
+        it can be), about: worth, room [k, n], both >= 0, and gain [k] -> s [k, n]."""
+
+
+def least_level(worth: Tensor, room: Tensor, gain: Tensor, shape: Tensor) -> Tensor:
+    """min(level * shape, room) with the least level (found by bisection) that reaches the gain."""
+    low, high = torch.zeros_like(gain), torch.ones_like(gain)
+
+    def reached(level: Tensor) -> Tensor:
+        return (worth * torch.minimum(level.unsqueeze(1) * shape, room)).sum(1) >= gain
+
+    for _ in range(LEVEL_DOUBLINGS):
+        high = torch.where(reached(high), high, 2 * high)
+    for _ in range(LEVEL_HALVINGS):
+        middle = (low + high) / 2
+        enough = reached(middle)
+        low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
+    return torch.minimum(high.unsqueeze(1) * shape, room)

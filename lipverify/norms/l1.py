@@ -33,3 +33,14 @@ class L1(AbstractNorm):
         levels = (ordered.cumsum(-1) - radius) / counts
         level = levels.amax(-1, keepdim=True).clamp(min=0.0)
         return x.sign() * (x.abs() - level).clamp(min=0.0)
+
+    def cheapest(self, worth: Tensor, room: Tensor, gain: Tensor) -> Tensor:
+        # What is worth most is used up first.
+        order = worth.argsort(1, descending=True)
+        value, space = worth.gather(1, order), room.gather(1, order)
+        most = torch.where(value > 0, gain.unsqueeze(1) / value, 0.0)
+        filled = value * torch.minimum(space, most)
+        before = filled.cumsum(1) - filled
+        rest = (gain.unsqueeze(1) - before).clamp(min=0.0)
+        used = torch.where(value > 0, torch.minimum(rest / value, space), 0.0)
+        return torch.zeros_like(worth).scatter(1, order, used)

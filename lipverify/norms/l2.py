@@ -5,7 +5,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from lipverify.norms.base import AbstractNorm
+from lipverify.norms.base import AbstractNorm, least_level
 
 
 @final
@@ -31,6 +31,9 @@ class L2(AbstractNorm):
     def project(self, x: Tensor, radius: Tensor) -> Tensor:
         length = self.of(x).unsqueeze(-1)
         return torch.where(length > radius, x * (radius / length.clamp(min=1e-300)), x)
+
+    def cheapest(self, worth: Tensor, room: Tensor, gain: Tensor) -> Tensor:
+        return least_level(worth, room, gain, worth)
 
 
 def _scale(x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from lipverify.norms.base import AbstractNorm
+from lipverify.norms.base import AbstractNorm, least_level
 
 
 @final
@@ -26,3 +26,6 @@ class LInf(AbstractNorm):
 
     def project(self, x: Tensor, radius: Tensor) -> Tensor:
         return torch.clamp(x, min=-radius, max=radius)
+
+    def cheapest(self, worth: Tensor, room: Tensor, gain: Tensor) -> Tensor:
+        return least_level(worth, room, gain, torch.ones_like(worth))

@@ -1,6 +1,14 @@
 """Specs: what is asked, of which network, on which inputs; and the reading of spec files."""
 
-from lipverify.spec.property import KINDS, Lipschitz, Monotonicity, Property, Robustness, VnnLib
+from lipverify.spec.property import (
+    KINDS,
+    Lipschitz,
+    Monotonicity,
+    Property,
+    Radius,
+    Robustness,
+    VnnLib,
+)
 from lipverify.spec.read import SpecFile, bind, find_specs, read_spec
 from lipverify.spec.spec import Spec
 
@@ -9,6 +17,7 @@ __all__ = [
     "Lipschitz",
     "Monotonicity",
     "Property",
+    "Radius",
     "Robustness",
     "Spec",
     "SpecFile",

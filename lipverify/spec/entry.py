@@ -15,7 +15,7 @@ Kind = Annotated[str, PlainValidator(lambda value: value)]
 class PropertyEntry(Entry):
     """A property as written, not yet held against a network."""
 
-    kind: Kind = Field(description="lipschitz, monotonicity, robustness or vnnlib")
+    kind: Kind = Field(description="lipschitz, monotonicity, robustness, radius or vnnlib")
 
     @abstractmethod
     def bind(self, sizes: Sizes) -> Any:

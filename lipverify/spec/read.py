@@ -4,7 +4,7 @@ The first step needs no network, so that a folder of specs is checked before any
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -109,7 +109,10 @@ def bind(spec_file: SpecFile, input_size: int, output_size: int) -> Spec:
     """
     document = spec_file.document
     sizes = Sizes(input_size, output_size, _feature_names(spec_file, input_size))
-    region = None if spec_file.region is None else _bound_region(spec_file, sizes)
+    region = None
+    if spec_file.region is not None:
+        region = _bound_region(spec_file, sizes)
+        sizes = replace(sizes, around=spec_file.region.around(sizes))
     properties: list[Any] = []
     for position, entry in enumerate(spec_file.properties):
         try:

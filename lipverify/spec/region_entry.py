@@ -5,6 +5,7 @@ from typing import final
 
 import numpy as np
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from lipverify.norms import LInf
 from lipverify.region import AbstractRegion, Box, ball_region
@@ -19,7 +20,7 @@ from lipverify.spec.fields import (
     read_entry,
 )
 from lipverify.spec.problem import Misfit, hint, shown
-from lipverify.spec.sizes import Sizes
+from lipverify.spec.sizes import Around, Sizes
 
 FORMS = "either center, radius (norm, clip) or lower, upper"
 
@@ -30,6 +31,10 @@ class RegionEntry(Entry):
     @abstractmethod
     def bind(self, sizes: Sizes) -> AbstractRegion:
         """The region; `Misfit` or `RegionError` where it does not fit the network."""
+
+    @abstractmethod
+    def around(self, sizes: Sizes) -> Around | None:
+        """The ball's parts; None for a region that is no ball."""
 
 
 @final
@@ -59,10 +64,18 @@ class BallEntry(RegionEntry):
     def bind(self, sizes: Sizes) -> AbstractRegion:
         center = sizes.per_input(self.center, "center")
         radius = sizes.per_input(self.radius, "radius")
+        return ball_region(center, radius, self.norm, self._clip(sizes))
+
+    def around(self, sizes: Sizes) -> Around | None:
+        largest = float(self.radius) if self.radius.ndim == 0 else None
+        center = sizes.per_input(self.center, "center")
+        return Around(center, self.norm, largest, self._clip(sizes))
+
+    def _clip(self, sizes: Sizes) -> tuple[Tensor, Tensor] | None:
         if self.clip is None:
-            return ball_region(center, radius, self.norm)
+            return None
         lower, upper = (sizes.per_input(end, "clip", i) for i, end in enumerate(self.clip))
-        return ball_region(center, radius, self.norm, (lower, upper))
+        return lower, upper
 
 
 @final
@@ -82,6 +95,9 @@ class BoxEntry(RegionEntry):
 
     def bind(self, sizes: Sizes) -> AbstractRegion:
         return Box(sizes.per_input(self.lower, "lower"), sizes.per_input(self.upper, "upper"))
+
+    def around(self, sizes: Sizes) -> Around | None:
+        return None
 
 
 def read_region(document: Document) -> RegionEntry:

@@ -42,11 +42,13 @@ def _label(value: object, folder: ArrayFolder) -> int | None:
     return arrays.integer(value, folder)
 
 
+Label = Annotated[int | None, with_folder(_label)]
+"""An output's position; None for the predicted one."""
+
+
 @final
 class RobustnessEntry(PropertyEntry):
-    label: Annotated[int | None, with_folder(_label)] = Field(
-        description=f"an output's position, or {PREDICTED}"
-    )
+    label: Label = Field(description=f"an output's position, or {PREDICTED}")
     margin: Number = 0.0
 
     def bind(self, sizes: Sizes) -> Robustness:

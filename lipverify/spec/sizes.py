@@ -5,18 +5,34 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lipverify.norms import AbstractNorm
 from lipverify.numerics import DTYPE
 from lipverify.spec.arrays import Vector
 from lipverify.spec.problem import Misfit, hint
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Around:
+    """The parts of a region that was given as a ball: centre [n], norm, clip [n] each.
+
+    `largest` is its radius, None where every input has its own.
+    """
+
+    center: Tensor
+    norm: AbstractNorm
+    largest: float | None
+    clip: tuple[Tensor, Tensor] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Sizes:
-    """The network's numbers of inputs and outputs, and the names of its inputs."""
+    """The network's numbers of inputs and outputs, and the names of its inputs; what is known of
+    the spec's region."""
 
     inputs: int
     outputs: int
     features: tuple[str, ...]
+    around: Around | None = None
 
     def per_input(self, values: Vector, *at: str | int) -> Tensor:
         """One number per input [n]; a single number [] holds for all."""

@@ -5,6 +5,7 @@ Everything here looks from below. A value found becomes a proved lower end only 
 """
 
 from lipverify.witness.depth import ascend, clause_depths, search_depth
+from lipverify.witness.nearest import search_nearest
 from lipverify.witness.norm import search_norm, walk_norm
 from lipverify.witness.output import search_output
 from lipverify.witness.point import NormWitness, prove_norm
@@ -16,6 +17,7 @@ __all__ = [
     "clause_depths",
     "prove_norm",
     "search_depth",
+    "search_nearest",
     "search_norm",
     "search_output",
     "search_slope",
