@@ -125,12 +125,11 @@ class _Search:
         self.job.note(stage, known.proved, upper, max(1, known.subproblems), detail)
 
     def done(self, known: _Known) -> bool:
-        if known.broken == 0:
+        if known.broken == 0 or known.proved >= self.prop.largest * INSIDE:
             return True
         if self.prop.at_least is not None:
             return known.proved >= self.prop.at_least or known.broken <= self.prop.at_least
-        top = min(known.broken, self.prop.largest * (1 + self.prop.gap))
-        return known.proved > 0 and top / known.proved - 1 <= self.prop.gap
+        return known.proved > 0 and known.broken / known.proved - 1 <= self.prop.gap
 
     # From above.
 
