@@ -130,7 +130,7 @@ def _show(outcome: Outcome, settings: Settings, lines: Sequence[InstanceResult])
         text = errors
     elif not settings.quiet:
         print_results(text, outcome.rows)
-    if lines:
+    if lines and not settings.quiet:
         print_families(text, lines)
     if settings.stages and not settings.quiet:
         print_stages(text, outcome.rows)

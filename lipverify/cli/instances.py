@@ -140,6 +140,8 @@ def _timeout(path: Path, line: int, written: str) -> float | None:
 
 
 def _family(path: Path, network: str) -> str:
-    """The folder of the instances file, and the network's below it."""
+    """The folder of the instances file, and the network's below it, if it has one of its own."""
+    if ".." in Path(network).parts:
+        return path.resolve().parent.name
     below = [part for part in Path(network).parent.parts if part not in (".", *KEPT_IN["network"])]
     return "/".join([path.resolve().parent.name, *below])
