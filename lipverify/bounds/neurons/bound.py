@@ -209,12 +209,13 @@ class _State:
                 weights = torch.softmax(logits.masked_fill(~self.own.used, -torch.inf), 1)
                 objective = (weights.unsqueeze(1) @ self.rows).squeeze(1)
             found = substitute(self.net, self.target.before, objective, self.lines, slopes, signed)
-            gradients = torch.autograd.grad(
-                found.value.sum(),
-                (slopes, multipliers, logits),
-                allow_unused=True,
-                materialize_grads=True,
-            )
+            wanted = (slopes, multipliers, logits)
+            # Without neurons before the target, and with one row, nothing can be chosen.
+            gradients = tuple(torch.zeros_like(value) for value in wanted)
+            if found.value.requires_grad:
+                gradients = torch.autograd.grad(
+                    found.value.sum(), wanted, allow_unused=True, materialize_grads=True
+                )
         self.values = [value.detach() for value in self.values]
         value, weights = found.value.detach(), weights.detach()
         upper = value + self.net.slack(self.own, weights, signed.detach())
