@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import onnxruntime
 import pytest
 
 from lipverify.spec.vnnlib import read_vnnlib
+from lipverify.spec.vnnlib.property import spec_of
 from tests.cli import networks
 from tests.cli.conftest import Cli
 
@@ -249,6 +251,14 @@ def test_a_time_limit_of_the_command_line_is_the_most(cli: Cli, tmp_path: Path) 
     assert cli("verify", path, "--vnncomp", "--timeout", 0).out.split(",")[2] == "timeout"
 
 
+def test_specs_can_be_sent_to_other_processes(tmp_path: Path) -> None:
+    spec = spec_of(read_vnnlib(put(tmp_path, SAT)), timeout=3.0)
+    again = pickle.loads(pickle.dumps(spec))
+    assert again.timeout == 3.0
+    assert again.properties[0].file.tree == spec.properties[0].file.tree
+
+
+@pytest.mark.slow
 def test_several_processes(cli: Cli, tmp_path: Path) -> None:
     lines = ["net.onnx,holds.vnnlib,20", "net.onnx,vnnlib/broken.vnnlib,20"]
     path = instances(tmp_path / "family", *lines)
