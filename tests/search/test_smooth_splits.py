@@ -38,6 +38,11 @@ MIXED = [
 ]
 EVERY = [*SMOOTH, *MIXED]
 ROUNDING = 1e-9
+CHOSEN = [
+    (4, "tanh", ["gates", "inputs"]),
+    (9, "tanh", ["gates", "gate splits", "inputs"]),
+]
+"""Moving inputs, activation, what works one after the other."""
 
 
 def search_on(tiny: Tiny, row: int = 0) -> GateSearch:
@@ -293,3 +298,17 @@ def test_a_root_alone_stays_alone() -> None:
     tiny, box = networks.dense((2, 6, 6, 2), 4, "tanh"), boxes.offset(2, 1.0)
     result = ask(tiny, box, lipschitz(tiny), method="quadratic", max_subproblems=1)
     assert result.subproblems == 1
+
+
+@pytest.mark.parametrize(("inputs", "kind", "searches"), CHOSEN)
+def test_auto_splits_smooth_gates_where_many_inputs_move(
+    inputs: int, kind: str, searches: list[str]
+) -> None:
+    """By what `explain` shows: the stages that worked, in their order, with the reason."""
+    tiny = networks.dense((inputs, 6, 6, 2), 1, kind)
+    result = ask(tiny, boxes.centered(inputs, 0.5), lipschitz(tiny), max_subproblems=4)
+    names = {"quadratic": "gates", "branch and bound": "gate splits", "input splits": "inputs"}
+    found = [names[stage.stage] for stage in result.stages if stage.stage in names]
+    assert list(dict.fromkeys(found)) == searches
+    reasons = {stage.stage: stage.detail for stage in result.stages}
+    assert ("inputs are split instead" in reasons["quadratic"]) == ("gate splits" not in searches)
