@@ -271,6 +271,18 @@ def test_input_splitting_closes_the_gap(name: str) -> None:
     assert float(jacobians.abs().sum(-1).amax()) <= upper * (1 + ROUNDING)
 
 
+@pytest.mark.parametrize("name", quickly(["swiglu", "glu", "softmax", "signs", "layer norm"], 2))
+def test_splits_of_factors_narrow_the_interval(name: str) -> None:
+    sampled = float(_jacobians(name, HALF).abs().sum(2).max())
+    uppers = []
+    for most in (1, 12):
+        config = VerifyConfig(method="quadratic", max_subproblems=most, timeout=None)
+        found = lipschitz(network(name), _box(HALF).center, HALF, config=config)
+        assert found.bound.upper >= sampled * (1 - ROUNDING)
+        uppers.append(found.bound.upper)
+    assert uppers[1] - sampled < 0.9 * (uppers[0] - sampled) or uppers[0] <= sampled * (1 + 1e-6)
+
+
 @pytest.mark.parametrize("method", quickly(list(METHODS), 4))
 def test_every_method_answers_or_refuses(method: str) -> None:
     config = VerifyConfig(method=method, max_subproblems=1)
