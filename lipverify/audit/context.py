@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
+from torch import Tensor
+
 from lipverify.audit.columns import Feature
 from lipverify.audit.confirm import Judge
 from lipverify.audit.file import read_audit
@@ -14,6 +17,7 @@ from lipverify.audit.table import Records, read_records
 from lipverify.bounds.lines import check_walkable
 from lipverify.config import VerifyConfig
 from lipverify.errors import SpecError, UnsupportedOperator
+from lipverify.graph import BackwardGraph, backward_graph
 from lipverify.network import Network, load_network
 
 
@@ -33,6 +37,19 @@ class Context:
     @cached_property
     def judge(self) -> Judge:
         return Judge(self.target)
+
+    @cached_property
+    def widths(self) -> Tensor:
+        """How far each input can move at all, [n], > 0."""
+        found = torch.ones(self.target.graph.input_size, dtype=torch.float64)
+        for feature in self.features.values():
+            if not feature.is_group and feature.upper > feature.lower:
+                found[feature.index] = feature.upper - feature.lower
+        return found
+
+    @cached_property
+    def backward(self) -> BackwardGraph:
+        return backward_graph(self.target.graph)
 
     @cached_property
     def walkable(self) -> bool:

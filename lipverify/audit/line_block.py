@@ -9,7 +9,7 @@ from lipverify.audit.confirm import Candidate, Confirmed
 from lipverify.audit.context import Context
 from lipverify.audit.curves import Curve
 from lipverify.audit.insensitive import LineChange, change_on_line
-from lipverify.audit.lines import Line, decide_sign, is_broken, moved, steps_of, walked
+from lipverify.audit.lines import Line, SignAnswer, decide_sign, is_broken, moved, steps_of, walked
 from lipverify.audit.pieces import LinePieces
 from lipverify.audit.question import Direction, Question
 from lipverify.audit.regions import admits, moving_categories, moving_range
@@ -121,13 +121,19 @@ def _of_sign(context: Context, one: _Asked, pieces: LinePieces) -> _Draft:
     )
     if answer.proof is None:
         return _Draft(draft)
+    return _Draft(draft, broken_steps(one.line, answer, sign, margin))
+
+
+def broken_steps(line: Line, answer: SignAnswer, sign: int, margin: float) -> tuple[Candidate, ...]:
+    """The steps along a line that are proved to break the claim."""
+    assert answer.proof is not None
     candidates = []
-    for step in steps_of(one.line, found, sign, answer.proof):
-        if is_broken(found, sign, margin, answer.proof, step):
-            before, after = moved(one.line, step.tolist())
+    for step in steps_of(line, answer.pieces, sign, answer.proof):
+        if is_broken(answer.pieces, sign, margin, answer.proof, step):
+            before, after = moved(line, step.tolist())
             least = margin * float(step[1] - step[0])
             candidates.append(Candidate(before, after, sign, least))
-    return _Draft(draft, tuple(candidates))
+    return tuple(candidates)
 
 
 def _of_change(one: _Asked, change: LineChange, at_most: float) -> _Draft:

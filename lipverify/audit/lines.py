@@ -23,6 +23,8 @@ from lipverify.numerics import gamma
 
 LINES_TIMES_NEURONS = 8192
 """Lines walked together, times the network's neurons: more would leave the processor's caches."""
+HALVINGS = 9
+"""How often the stretch of a violation is halved in search of a short one."""
 RELATIVE = 1e-12
 """By which exact fractions are moved outward when they become floats again."""
 
@@ -220,7 +222,7 @@ def steps_of(line: Line, pieces: LinePieces, sign: int, proof: tuple[float, floa
         return _discrete_steps(line, pieces, sign, proof)
     low, high = _steepest(pieces, sign, proof)
     middle, width = low / 2 + high / 2, high - low
-    shares = 0.5 ** np.arange(1, 16)
+    shares = 0.5 ** np.arange(1, HALVINGS)
     shorter = [_rounded(middle - width * s / 2, middle + width * s / 2) for s in shares[::-1]]
     steps = [*shorter, (low, high)]
     first, last = largest_fall(sign * pieces.profile)

@@ -5,6 +5,7 @@ change nothing about monotonicity: the audit looks at what enters them.
 """
 
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor
@@ -71,6 +72,19 @@ class Target:
         for name in reversed(names):
             value = operators[name].interval(value)
         return value
+
+    @property
+    def steepness(self) -> float:
+        """The largest derivative of the asked output by row . graph."""
+        if self.output.link and not self.output.log_odds:
+            return 0.25
+        names = (
+            self.stripped[1:] if self.output.log_odds and not self.output.link else self.stripped
+        )
+        steepest = 1.0
+        for name in names:
+            steepest *= {Sigmoid.name: 0.25, Exp.name: inf}.get(name, 1.0)
+        return steepest
 
     def original(self, x: Tensor) -> Tensor:
         """The original network's outputs [k, m] at points [k, n] in the table's units.
