@@ -4,6 +4,7 @@
 transformer for one.
 """
 
+from lipverify.audit.export import UnsupportedTransformer, export_columns
 from lipverify.audit.report import REPORTS
 from lipverify.audit.run import AuditConfig, AuditProgress, AuditResult, run_audit
 
@@ -12,5 +13,7 @@ __all__ = [
     "AuditConfig",
     "AuditProgress",
     "AuditResult",
+    "UnsupportedTransformer",
+    "export_columns",
     "run_audit",
 ]

@@ -51,7 +51,7 @@ class Target:
             what = "log odds" if output.log_odds else "probability"
             return f"{what} of class {output.probability}"
         if output.index is not None:
-            return f"output {output.index}"
+            return f"output {output.index}" if len(self.shown_row) > 1 else "output"
         return "weighted sum of outputs"
 
     @property

@@ -11,8 +11,8 @@ from lipverify.audit.answer import Found, Part, Trend
 from lipverify.audit.curves import Curve
 from lipverify.audit.pieces import Numbers
 
-WIDTH, HEIGHT = 460.0, 220.0
-LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 14.0, 40.0
+WIDTH, HEIGHT = 440.0, 230.0
+LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 24.0, 40.0
 TICKS = 5
 COLUMNS = 240
 """Most columns of the heat map; beyond, each stands for several records."""

@@ -84,17 +84,18 @@ def claim(context: Context, question: Question) -> str:
     if not feature.is_group:
         run = f"runs from {feature.lower:g} to {feature.upper:g}{unit}"
     name = context.target.name
+    name = name if name.startswith("output") else f"the {name}"
     where = region_words(question.region, question.feature)
     if question.direction is Direction.INSENSITIVE:
         return (
-            f"While {question.feature} {run}, {where}, the {name} moves by at most "
+            f"While {question.feature} {run}, {where}, {name} moves by at most "
             f"{question.at_most:g}."
         )
     falls = "falls" if question.direction is Direction.INCREASING else "rises"
     rate = ""
     if context.audit.margin:
         rate = f" (and changes by at least {context.audit.margin:g} per unit)"
-    return f"While {question.feature} {run}, {where}, the {name} never {falls}{rate}."
+    return f"While {question.feature} {run}, {where}, {name} never {falls}{rate}."
 
 
 def region_words(region: Region, moving: str) -> str:
