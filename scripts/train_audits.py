@@ -3,8 +3,8 @@
     python scripts/train_audits.py [--out specs/audits]
 
 Two tables that come with scikit-learn, diabetes and breast cancer; for each, one network trained
-plainly and one whose weights are kept such that it is monotone in the features that the audit names.
-Trained on one thread from fixed seeds. Needs numpy, torch, onnx, pandas and scikit-learn.
+plainly and one whose weights are kept such that it is monotone in the features that the audit
+names. Trained on one thread from fixed seeds. Needs numpy, torch, onnx, pandas and scikit-learn.
 """
 
 from __future__ import annotations
@@ -119,9 +119,7 @@ def trained(task: Task, inputs: Tensor, seed: int, *, monotone: bool) -> nn.Sequ
     network = mlp([inputs.shape[1], *WIDTHS, 1], nn.ReLU)
     project = keep_monotone(task) if monotone else no_projection
     project(network)
-    training = Training(
-        seed=seed, loss=task.loss, epochs=60, weight_decay=3e-4, project=project
-    )
+    training = Training(seed=seed, loss=task.loss, epochs=60, weight_decay=3e-4, project=project)
     train(network, inputs, task.targets, training)
     last = network[-1]
     assert isinstance(last, nn.Linear)

@@ -139,7 +139,7 @@ def _row(output: Output, size: int, where: object) -> Tensor:
     chosen = output.index if output.probability is None else output.probability
     assert chosen is not None
     binary = output.link == "sigmoid" or (output.probability is not None and size == 1)
-    if binary and size == 1:
+    if binary and size == 1 and output.link != "softmax":
         if chosen > 1:
             raise SpecError(f"output: class {chosen} of a network of two classes", where)
         row[0] = 1.0 if chosen == 1 or output.probability is None else -1.0

@@ -23,6 +23,7 @@ from lipverify.operators import (
     Activation,
     Add,
     AffineOperator,
+    Choice,
     Concat,
     Conv,
     Dense,
@@ -134,9 +135,9 @@ def exact_network(forward: ForwardGraph) -> ExactNetwork | None:
 
 def _exact_affine(operator: AffineOperator, shapes: Sequence[tuple[int, ...]]) -> _Affine:
     match operator:
-        case Dense() | Conv() | Add() | Concat() | Pad() | Reshape() | Select() | Transpose():
+        case Dense() | Conv() | Add() | Choice() | Concat() | Scale(rounding=0):
             pass
-        case Scale(rounding=0):
+        case Pad() | Reshape() | Select() | Transpose():
             pass
         case _:
             raise UnsupportedOperator(f"{operator.name}: its weights are not exact")
