@@ -21,7 +21,7 @@ from lipverify.audit.lines import Line, decide_sign, walked
 from lipverify.audit.points import drawn, is_valid, valid_near
 from lipverify.audit.question import Direction, Question
 from lipverify.audit.regions import Part, admits, moving_range, parts_of
-from lipverify.bounds.batched import BatchSetting, Boxes, Entries, bound_boxes, gate_count
+from lipverify.audit.slope_boxes import SlopeEnds, slope_ends
 from lipverify.bounds.methods import Setting, method_named
 from lipverify.errors import UnsupportedOperator
 from lipverify.query import SlopeQuery
@@ -50,14 +50,6 @@ class _Case:
     question: Question
     x: Tensor
     parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True)
-class _Bounds:
-    """Proved ends of the derivative over all boxes of a case."""
-
-    lower: float
-    upper: float
 
 
 def answer_boxes(context: Context, positions: Sequence[int | None], which: Sequence[int]) -> Block:
@@ -153,41 +145,21 @@ def _broken(context: Context, case: _Case, line: Line, pieces) -> Answer | None:
     )
 
 
-def _batched(context: Context, cases: Sequence[_Case]) -> list[_Bounds]:
+def _batched(context: Context, cases: Sequence[_Case]) -> list[SlopeEnds]:
     """Proved ends of each case's derivative; infinite where the method has none."""
-    nothing = _Bounds(-torch.inf, torch.inf)
+    nothing = SlopeEnds(-torch.inf, torch.inf)
     if not cases or context.config.method != "auto":
         return [nothing] * len(cases)
     question = cases[0].question
-    index = context.features[question.feature].index
-    boxes = Boxes(
-        torch.stack([part.lower for case in cases for part in case.parts]),
-        torch.stack([part.upper for case in cases for part in case.parts]),
-    )
-    backward = context.backward
-    objective = Entries(
-        backward,
-        context.target.row,
-        torch.tensor([index, index]),
-        torch.tensor([-1.0, 1.0], dtype=torch.float64),
-    )
-    infinite = torch.full((len(boxes), 2), torch.inf, dtype=torch.float64)
-    setting = BatchSetting(backward, memory=context.config.memory)
-    expected = torch.full((len(boxes),), gate_count(backward))
-    enough = torch.full((2,), -torch.inf, dtype=torch.float64)
+    index, sign = context.features[question.feature].index, question.direction.sign
+    groups = [case.parts for case in cases]
     try:
-        upper = bound_boxes(setting, objective, boxes, infinite, enough, expected).upper
+        return slope_ends(context, index, sign, context.audit.margin, groups)
     except (UnsupportedOperator, *BREAKDOWNS):
         return [nothing] * len(cases)
-    found, place = [], 0
-    for case in cases:
-        part = upper[place : place + len(case.parts)]
-        found.append(_Bounds(-float(part[:, 0].max()), float(part[:, 1].max())))
-        place += len(case.parts)
-    return found
 
 
-def _proved(context: Context, case: _Case, known: _Bounds) -> Answer:
+def _proved(context: Context, case: _Case, known: SlopeEnds) -> Answer:
     """By the bounds, or by the stages and searches of the method, box by box."""
     sign, margin = case.question.direction.sign, context.audit.margin
     lower, upper = known.lower, known.upper

@@ -9,8 +9,8 @@ from lipverify.errors import InputError, MissingDependency
 
 Columns = dict[str, dict[str, Any]]
 OFFERED = (
-    "StandardScaler, MinMaxScaler, OneHotEncoder, OrdinalEncoder, 'passthrough', a ColumnTransformer "
-    "of these, or a Pipeline of one of them"
+    "StandardScaler, MinMaxScaler, OneHotEncoder, OrdinalEncoder, 'passthrough', a "
+    "ColumnTransformer of these, or a Pipeline of one of them"
 )
 
 

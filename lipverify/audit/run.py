@@ -42,7 +42,7 @@ class AuditConfig:
     seed: int = 0
     skip_bad_rows: bool = False
     method: str = "auto"
-    timeout: float | None = 60.0
+    timeout: float | None = 10.0
     max_subproblems: int | None = 2000
 
     @property

@@ -4,7 +4,10 @@ from typing import Annotated
 
 import typer
 
-from lipverify.cli.options import DEFAULT_TIMEOUT, MethodName, Seed, Timeout
+from lipverify.cli.options import MethodName, Seed, Timeout
+
+AUDIT_TIMEOUT = 10.0
+"""Of one answer: an audit has thousands."""
 
 
 def command(
@@ -26,7 +29,7 @@ def command(
         typer.Option("--skip-bad-rows", help="Leave out rows that cannot be used."),
     ] = False,
     method: MethodName = "auto",
-    timeout: Timeout = DEFAULT_TIMEOUT,
+    timeout: Timeout = AUDIT_TIMEOUT,
     max_subproblems: Annotated[
         int, typer.Option(min=1, help="Limit of the search for one answer.")
     ] = 2000,
