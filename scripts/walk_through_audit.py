@@ -27,8 +27,8 @@ def totals(result: AuditResult) -> None:
     for row in result.totals:
         if row["feature"] == "bmi":
             say(
-                f"  bmi, {row['region']}: {row['verified']} verified, {row['falsified']} falsified, "
-                f"{row['unknown']} unknown"
+                f"  bmi, {row['region']}: {row['verified']} verified, "
+                f"{row['falsified']} falsified, {row['unknown']} unknown"
             )
 
 

@@ -53,7 +53,7 @@ def change_on_line(
         center, error = pieces.at(pieces.nodes)
         # Between its ends a piece is a straight line; a zone of rounding's size need not be.
         steep = np.maximum(np.abs(pieces.lower), np.abs(pieces.upper)) * (1 + 1e-9)
-        within = np.where(pieces.thin, steep * (pieces.end - pieces.start), 0.0)
+        within = np.where(pieces.bent, steep * (pieces.end - pieces.start), 0.0)
         error = error + float(within.max()) * (1 + 1e-9)
     else:
         values = corner_values(line, pieces)

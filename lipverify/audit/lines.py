@@ -23,6 +23,8 @@ from lipverify.numerics import gamma
 
 LINES_TIMES_NEURONS = 8192
 """Lines walked together, times the network's neurons: more would leave the processor's caches."""
+MOST_VALUES = 10_000
+"""Whole numbers of a stretch whose kinks are not known that are looked at one by one."""
 HALVINGS = 9
 """How often the stretch of a violation is halved in search of a short one."""
 RELATIVE = 1e-12
@@ -76,7 +78,7 @@ def walked(target: Target, lines: Sequence[Line]) -> Iterator[LinePieces]:
             found.middle,
             found.value[:, 0],
             found.value_error[:, 0],
-            found.thin,
+            found.bent,
         )
         arrays = [column.numpy() for column in columns]
         ends = np.searchsorted(found.line.numpy(), np.arange(len(block) + 1))
@@ -202,6 +204,11 @@ def corner_values(line: Line, pieces: LinePieces) -> Numbers:
         return known[(known >= line.low) & (known <= line.high)]
     nodes = pieces.nodes
     near = np.concatenate([np.floor(nodes), np.ceil(nodes)])
+    for place in np.flatnonzero(pieces.bent & (pieces.end - pieces.start >= 1)):
+        inside = np.arange(np.ceil(pieces.start[place]), np.floor(pieces.end[place]) + 1)
+        if len(inside) > MOST_VALUES:
+            raise NumericalFailure("rounding leaves too many whole numbers between two kinks open")
+        near = np.concatenate([near, inside])
     low, high = np.ceil(line.low), np.floor(line.high)
     return np.unique(near[(near >= low) & (near <= high)])
 
@@ -251,8 +258,8 @@ def _steepest(pieces: LinePieces, sign: int, proof: tuple[float, float]) -> tupl
     """Of the pieces at least a tenth as wide as the proof's, the one that falls the fastest."""
     slope = sign * (pieces.lower + pieces.upper) / 2
     wide = (pieces.end - pieces.start) >= (proof[1] - proof[0]) / 10
-    place = int(np.argmin(np.where(wide & ~pieces.thin, slope, inf)))
-    if not wide[place] or pieces.thin[place] or slope[place] >= 0:
+    place = int(np.argmin(np.where(wide & ~pieces.bent, slope, inf)))
+    if not wide[place] or pieces.bent[place] or slope[place] >= 0:
         return proof
     return float(pieces.start[place]), float(pieces.end[place])
 

@@ -19,7 +19,7 @@ SLIVER = 1e-9
 class LinePieces:
     """The pieces of one line in order: start, end, slopes lower and upper, all [p].
 
-    `value` at the middle of each is known within `error`.
+    `value` at the middle of each is known within `error`; `bent` ones may hold a kink inside.
     """
 
     start: Numbers
@@ -29,14 +29,14 @@ class LinePieces:
     middle: Numbers
     value: Numbers
     error: Numbers
-    thin: NDArray[np.bool_]
+    bent: NDArray[np.bool_]
 
     def replaced(self, at: NDArray[np.bool_], lower: Numbers, upper: Numbers) -> "LinePieces":
         """With better slopes on the pieces `at`."""
         low, high = self.lower.copy(), self.upper.copy()
         low[at], high[at] = lower, upper
         return LinePieces(
-            self.start, self.end, low, high, self.middle, self.value, self.error, self.thin
+            self.start, self.end, low, high, self.middle, self.value, self.error, self.bent
         )
 
     @cached_property
@@ -48,12 +48,12 @@ class LinePieces:
     def profile(self) -> Numbers:
         """About the values at the nodes [p + 1]; not rounded."""
         slope = (self.lower + self.upper) / 2
-        thin = self.thin
-        steps = np.where(thin, 0.0, slope * (self.end - self.start))
+        bent = self.bent
+        steps = np.where(bent, 0.0, slope * (self.end - self.start))
         total = np.concatenate([[0.0], np.cumsum(steps)])
-        wide = int(np.argmax(np.where(thin, -1.0, self.end - self.start)))
+        wide = int(np.argmax(np.where(bent, -1.0, self.end - self.start)))
         offset = slope[wide] * (self.start[wide] - self.middle[wide])
-        anchor = self.value[wide] + (0.0 if thin[wide] else offset)
+        anchor = self.value[wide] + (0.0 if bent[wide] else offset)
         return total + (anchor - total[wide])
 
     def at(self, t: Numbers) -> tuple[Numbers, Numbers]:

@@ -189,7 +189,7 @@ def test_dead_pieces_have_slope_zero_without_rounding() -> None:
 def test_monotone_networks_rise_without_rounding() -> None:
     tiny = monotone((3, 16, 16, 1), 2)
     found = walked(tiny, line_set(tiny, 7))
-    wide = ~found.thin
+    wide = ~found.bent
     assert bool((found.slopes.lower[wide] >= 0).all())
 
 

@@ -13,7 +13,7 @@ from lipverify.audit.store import Store
 if TYPE_CHECKING:
     from lipverify.audit.run import AuditResult
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "record",
     "feature",
     "region",

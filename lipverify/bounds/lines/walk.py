@@ -68,7 +68,8 @@ class WalkedLines:
     """Pieces of all lines, by line and then in order; they cover each line, sharing their ends.
 
     line, start, end [p]. `slopes` [p, r]: all derivatives of the rows inside. `value` [p, r], known
-    within `value_error`, is at the middle of the piece. `thin` [p] marks zones.
+    within `value_error`, is at the middle of the piece. `bent` [p] marks zones, and whatever else
+    may hold a kink inside; the rest is straight.
     """
 
     line: Tensor
@@ -77,7 +78,7 @@ class WalkedLines:
     slopes: Interval
     value: Tensor
     value_error: Tensor
-    thin: Tensor
+    bent: Tensor
 
     @property
     def middle(self) -> Tensor:
@@ -223,14 +224,14 @@ class _Walk:
             slopes,
             band.value,
             band.value_error,
-            self._thin,
+            self._thin | (self._opened() > 0),
         )
 
     def _hulls(self, slopes: Interval) -> Interval:
         """Intersected, where gates are open, with what follows from the gates' ends."""
         if not self._gates:
             return slopes
-        opened = torch.stack([(gate == OPEN).sum(1) for gate in self._gates.values()]).sum(0)
+        opened = self._opened()
         lower, upper = slopes.lower.clone(), slopes.upper.clone()
         single = (opened == 1).nonzero().flatten()
         left = self._between_neighbours(single, opened)
@@ -241,6 +242,13 @@ class _Walk:
             lower[rows] = torch.maximum(lower[rows], low)
             upper[rows] = torch.minimum(upper[rows], high)
         return Interval(lower, upper)
+
+    def _opened(self) -> Tensor:
+        """How many gates are open on each interval: [p]."""
+        count = torch.zeros(len(self._line), dtype=torch.int64)
+        for gate in self._gates.values():
+            count += (gate == OPEN).sum(1)
+        return count
 
     def _between_neighbours(self, rows: Tensor, opened: Tensor) -> Tensor:
         """Whether both pieces beside each row have its gates, and both ends of the open one: [k].
