@@ -3,12 +3,15 @@
 import csv
 import io
 import json
+import re
 from html.parser import HTMLParser
 
 import pytest
 
 from lipverify.audit import REPORTS, AuditResult
+from lipverify.audit.answer import Found
 from lipverify.audit.report import words
+from lipverify.audit.report.plots import CELL, COLOURS, heat_map
 from lipverify.audit.report.records import COLUMNS
 from tests.audit.cases import plain_audit, ran, weights
 
@@ -128,3 +131,13 @@ def test_ends_are_rounded_outward(value: float) -> None:
 def test_shares_do_not_round_to_all() -> None:
     assert words.share(9999, 10000) == "99.9 %" and words.share(10000, 10000) == "100 %"
     assert words.share(1, 100000) == "0.1 %" and words.share(0, 3) == "0 %"
+
+
+def test_records_that_were_not_asked_stay_white() -> None:
+    """Columns are records, not answers: the second of three was not asked."""
+    verdicts = {4: Found.VERIFIED, 9: Found.FALSIFIED}
+    drawn = heat_map([("one", verdicts)], [4, 7, 9])
+    places = re.findall(r'<rect x="([0-9.]+)"[^>]*fill="(#[0-9a-f]+)"', drawn)
+    (first, green), (last, red) = places
+    assert (green, red) == (COLOURS[Found.VERIFIED], COLOURS[Found.FALSIFIED])
+    assert float(last) - float(first) == pytest.approx(2 * CELL)

@@ -59,8 +59,9 @@ def _heat(result: "AuditResult") -> str:
     rows = []
     for number, question in enumerate(result.context.audit.questions):
         if question.region.per_record:
-            rows.append((words.title(question), list(result.store.verdicts(number))))
-    return plots.heat_map(rows, len(result.sample)) if rows else ""
+            rows.append((words.title(question), dict(result.store.verdicts(number))))
+    records = [result.context.records.numbers[position] for position in result.sample]
+    return plots.heat_map(rows, records) if rows else ""
 
 
 def _question(

@@ -1,6 +1,6 @@
 """Pictures of a report, as SVG that stands in the page itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import isfinite
@@ -141,17 +141,21 @@ def envelope_plot(curve: Curve, title: str, names: tuple[str, str]) -> str:
     return _svg(drawn, title)
 
 
-def heat_map(rows: Sequence[tuple[str, Sequence[tuple[int, Found]]]], records: int) -> str:
-    """Questions as rows, records in the table's order as columns (several to one where many)."""
-    per = max(1, -(-records // COLUMNS))
-    count = max(1, -(-records // per))
+def heat_map(rows: Sequence[tuple[str, Mapping[int, Found]]], records: Sequence[int]) -> str:
+    """Questions as rows, records in the table's order as columns (several to one where many).
+
+    A record that was not asked stays white.
+    """
+    per = max(1, -(-len(records) // COLUMNS))
+    count = max(1, -(-len(records) // per))
     size = min(CELL, 640.0 / count)
     drawn = []
     for line, (label, verdicts) in enumerate(rows):
         top = line * (CELL + 3)
         drawn.append(f'<text x="0" y="{top + 12:.1f}">{escape(label[:44])}</text>')
         for column in range(count):
-            words = [found for _, found in verdicts[column * per : (column + 1) * per]]
+            here = records[column * per : (column + 1) * per]
+            words = [verdicts[record] for record in here if record in verdicts]
             if words:
                 drawn += _cell(words, LABELS + column * size, top, size)
     height = len(rows) * (CELL + 3) + 4
