@@ -1,0 +1,114 @@
+"""What all reports say: computed once, from the database, with memory for a few rows only."""
+
+import heapq
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from lipverify import __version__
+from lipverify.audit.answer import Answer, Found
+from lipverify.audit.report import words
+from lipverify.audit.table import file_sha256
+from lipverify.evidence.record import CLAIM
+
+if TYPE_CHECKING:
+    from lipverify.audit.run import AuditResult
+
+WORST = 8
+"""As many counterexamples of each question are shown."""
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """`facts` is what audit.json holds, `worst` the answers with the largest effects."""
+
+    facts: dict[str, Any]
+    worst: dict[int, list[Answer]]
+
+
+def summarise(result: "AuditResult") -> Summary:
+    context, store = result.context, result.store
+    audit, records, target = context.audit, context.records, context.target
+    seconds = store.seconds()
+    facts: dict[str, Any] = {
+        "lipverify": __version__,
+        "kind": "audit",
+        "name": audit.name,
+        "audit": {"file": audit.path.name, "sha256": audit.sha256},
+        "network": {
+            "file": audit.network.name,
+            "sha256": target.network.sha256,
+            "file_sha256": file_sha256(audit.network),
+        },
+        "table": {
+            "file": audit.table.path.name,
+            "sha256": records.sha256,
+            "rows": records.rows,
+            "usable": len(records.numbers),
+            "audited": len(result.sample),
+            "skipped": dict(records.skipped),
+        },
+        "output": target.name,
+        "slopes_of": target.moved_name,
+        "claim": CLAIM,
+        "margin": audit.margin,
+        "features": [
+            {
+                "name": feature.name,
+                "type": feature.type.value,
+                "lower": None if feature.is_group else feature.lower,
+                "upper": None if feature.is_group else feature.upper,
+                "categories": list(feature.categories),
+                "unit": feature.unit,
+            }
+            for feature in context.features.values()
+        ],
+        "questions": [words.claim(context, question) for question in audit.questions],
+        "totals": result.totals,
+        "undecided": [
+            {
+                "feature": audit.questions[number].feature,
+                "region": audit.questions[number].region.name,
+                "reason": reason,
+                "detail": detail,
+                "count": count,
+            }
+            for number, reason, detail, count in store.reasons()
+        ],
+        "complete": not result.interrupted,
+        "settings": {
+            "method": result.config.method,
+            "timeout": result.config.timeout,
+            "max_subproblems": result.config.max_subproblems,
+            "sample": result.config.sample,
+            "seed": result.config.seed,
+            "skip_bad_rows": result.config.skip_bad_rows,
+        },
+        "not_shown": list(words.NOT_SHOWN),
+        "seconds": {"median": median(seconds) if seconds else None, "total": sum(seconds)},
+    }
+    worst = {number: _worst(result, number) for number in range(len(audit.questions))}
+    return Summary(facts, worst)
+
+
+def effect(answer: Answer) -> float:
+    """How far the output moves the wrong way, in the worst pair."""
+    pair = answer.worst
+    return 0.0 if pair is None else abs(pair.output_after - pair.output_before)
+
+
+def _worst(result: "AuditResult", question: int) -> list[Answer]:
+    falsified = result.store.answers("question = ? AND found = ?", question, Found.FALSIFIED.value)
+    return heapq.nlargest(WORST, falsified, key=lambda answer: (effect(answer), -answer.record))
+
+
+def headline(facts: dict[str, Any]) -> str:
+    """The whole audit in a sentence."""
+    count = {found.value: sum(row[found.value] for row in facts["totals"]) for found in Found}
+    total = sum(count.values())
+    parts = [
+        f"{count[found.value]} {found.value} ({words.share(count[found.value], total)})"
+        for found in Found
+    ]
+    ended = "" if facts["complete"] else " The audit was stopped before its end."
+    return f"{total} answers: {', '.join(parts)}.{ended}"
