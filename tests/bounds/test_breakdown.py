@@ -13,6 +13,7 @@ from lipverify.region import AbstractRegion
 from tests.bounds import cases
 from tests.bounds.test_preactivations import check_nested, check_values, lirpa_crown
 from tests.oracles import autodiff, boxes, networks, originals
+from tests.oracles.budget import quickly
 from tests.oracles.networks import Tiny
 
 BROKEN = (NumericalFailure, OutOfDomain, InvertedInterval)
@@ -58,6 +59,41 @@ def with_weight(value: float, layer: int, kind: str = "relu") -> Tiny:
     weights = [(make(*size), make(size[0])) for size in sizes]
     weights[layer][0][0, 0] = value
     return networks.from_weights(weights, f"weight-{value}-{layer}-{kind}", kind)
+
+
+SMALL = (0.0, -0.0, 5e-324, -5e-324, 1e-310, -2.2e-308, 1e-45)
+"""Zeros of both signs, denormal numbers, the smallest normal one, float32's denormal."""
+
+
+def with_small_weights(kind: str, seed: int) -> Tiny:
+    """Half of the weights and biases of every layer are such numbers; for seed 0, all of them."""
+    make, random = networks.Weights(seed), torch.Generator().manual_seed(seed)
+    small = torch.tensor(SMALL, dtype=DTYPE)
+    weights = []
+    for size in ((4, 2), (4, 4), (2, 4)):
+        layer = []
+        for values in (make(*size), make(size[0])):
+            drawn = small[torch.randint(len(SMALL), values.shape, generator=random)]
+            where = torch.rand(values.shape, generator=random, dtype=DTYPE) < (
+                0.5 + 0.5 * (seed == 0)
+            )
+            layer.append(torch.where(where, drawn, values))
+        weights.append((layer[0], layer[1]))
+    return networks.from_weights(weights, f"small-{kind}-{seed}", kind)
+
+
+@pytest.mark.parametrize("kind", ["relu", "tanh"])
+@pytest.mark.parametrize("seed", quickly(range(4), 2))
+def test_signed_zeros_and_denormal_weights_stay_sound(kind: str, seed: int) -> None:
+    tiny = with_small_weights(kind, seed)
+    for region in (boxes.centered(2, 1.0), boxes.centered(2, 0.0), cases.ball(2, "2")):
+        setting = Setting(originals.network(tiny), region, cases.ALPHA, gates=cases.GATES)
+        points = boxes.points(region.bounding, 40)
+        truth = autodiff.jacobians(tiny, points[region.contains(points)])
+        rows = torch.eye(tiny.outputs, dtype=DTYPE)
+        for stage, bound in STAGES.items():
+            found = bound(setting, rows, norm_named("inf"), None).elements
+            cases.check_contains(found, truth, stage)
 
 
 def all_huge() -> Tiny:
