@@ -128,7 +128,8 @@ def _unsafe_statement(clause: unsafe.Clause, depths: Tensor) -> str:
     worst = int(depths.argmin())
     relation = "<" if bool(clause.is_strict[worst]) else "<="
     left = _combination(clause.coefficients[worst]) or "0"
-    limit, value = -float(clause.offsets[worst]), -float(depths[worst] + clause.offsets[worst])
+    offset = float(clause.offsets[worst])
+    limit, value = 0.0 - offset, 0.0 - float(depths[worst]) - offset
     return f"{left} = {value:.6g} at this input (unsafe where {relation} {limit:g})"
 
 
