@@ -251,16 +251,41 @@ def average_pool(
     stride: tuple[int, ...],
     padding: Padding,
     count_padding: bool,
+    ceil_mode: bool = False,
 ) -> Value:
-    """Means of windows of x [1, channels, *space], one to three space dimensions."""
+    """Means of windows of x [1, channels, *space], one to three space dimensions.
+
+    With `ceil_mode`, of windows that reach beyond the padding at the end as well, if they do not
+    start there; what is beyond counts in no mean.
+    """
     sample = _sample(x, len(kernel))
     _refuse_negative(padding)
+    if ceil_mode:
+        wider = _up_to_last_window(sample[1:], kernel, stride, padding)
+        if count_padding and wider != padding:
+            raise UnsupportedOperator(
+                "ceil_mode=1 with padding that counts in the means: its last windows do not count "
+                "all of theirs. Export it with ceil_mode=0, or without counting the padding"
+            )
+        padding = wider
     if any(max(pair) >= size for pair, size in zip(padding, kernel, strict=True)):
         raise UnsupportedOperator(
             f"its padding {padding} reaches the kernel size {list(kernel)}: some windows hold "
             "padding only"
         )
     return _spatial(build, x, AveragePool(sample, kernel, stride, padding, count_padding))
+
+
+def _up_to_last_window(
+    space: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Padding
+) -> Padding:
+    """Padding whose end is that of the last window that starts before the given padding's end."""
+    wider: list[tuple[int, int]] = []
+    for size, width, step, (before, after) in zip(space, kernel, stride, padding, strict=True):
+        more = -(before + size + after - width) % step
+        start = before + size + after + more - width
+        wider.append((before, after + (more if start < before + size else 0)))
+    return tuple(wider)
 
 
 def _spatial(build: GraphBuilder, x: Value, operator: Conv | AveragePool) -> Value:

@@ -67,7 +67,6 @@ def _transposed_padding(
 
 def _average_pool(build: GraphBuilder, node: OnnxNode) -> Value:
     x = node.value(0)
-    node.refuse_attribute("ceil_mode", 0)
     kernel = tuple(node.attributes["kernel_shape"])
     stride = per_dimension(node, "strides", len(kernel))
     dilation = per_dimension(node, "dilations", len(kernel))
@@ -80,6 +79,7 @@ def _average_pool(build: GraphBuilder, node: OnnxNode) -> Value:
         stride,
         window_padding(node, x.shape[2:], kernel, stride, dilation),
         bool(node.attributes.get("count_include_pad", 0)),
+        bool(node.attributes.get("ceil_mode", 0)),
     )
 
 

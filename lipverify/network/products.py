@@ -16,6 +16,8 @@ from lipverify.numerics import DTYPE
 from lipverify.operators import Pow, Product, Shape, Sigmoid, Softplus
 from lipverify.operators.einsum import BATCH
 
+ELLIPSIS = "..."
+
 DENSE_MEAN = 1024
 """Up to so many entries, x - mean(x) is one matrix, which intervals do not make wider."""
 
@@ -53,13 +55,19 @@ def einsum_of(build: GraphBuilder, equation: str, parts: Sequence[Value | Tensor
     equation = equation.replace(" ", "")
     left, arrow, outputs = equation.partition("->")
     terms = left.split(",")
-    if "." in equation or len(terms) != len(parts) or len(terms) > 2:
-        raise UnsupportedOperator(f"equation {equation!r}: up to two operands and no ellipsis")
+    if len(terms) > 2:
+        raise UnsupportedOperator(
+            f"equation {equation!r}: {len(terms)} operands; write it as several of two operands"
+        )
+    if len(terms) != len(parts):
+        raise NetworkError(f"equation {equation!r} is not of its {len(parts)} operands")
     if not arrow:
-        letters = left.replace(",", "")
+        letters = left.replace(",", "").replace(ELLIPSIS, "")
         outputs = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+        outputs = ELLIPSIS + outputs if ELLIPSIS in left else outputs
+    terms, outputs = _spelled_out(equation, terms, outputs, parts)
     if BATCH in equation:
-        spare = next(c for c in contraction.LETTERS if c not in equation)
+        spare = next(c for c in contraction.LETTERS if c not in "".join([*terms, outputs]))
         terms = [term.replace(BATCH, spare) for term in terms]
         outputs = outputs.replace(BATCH, spare)
     weight, its = torch.ones((), dtype=torch.float64), ""
@@ -73,6 +81,30 @@ def einsum_of(build: GraphBuilder, equation: str, parts: Sequence[Value | Tensor
         return _sum_of_products(build, values, outputs)
     assert len(values) == 1, "constants alone are folded"
     return contraction.einsum(build, *values[0], weight, its, outputs)
+
+
+def _spelled_out(
+    equation: str, terms: list[str], outputs: str, parts: Sequence[Value | Tensor]
+) -> tuple[list[str], str]:
+    """Letters for what an ellipsis stands for: the last ones of its letters, aligned at the end."""
+    hidden = []
+    for term, part in zip(terms, parts, strict=True):
+        count = len(part.shape) - len(term.replace(ELLIPSIS, ""))
+        if count < 0 or (count > 0 and ELLIPSIS not in term):
+            raise NetworkError(f"equation {equation!r} does not fit shape {list(part.shape)}")
+        hidden.append(count)
+    most = max(hidden)
+    spare = "".join(c for c in contraction.LETTERS if c not in equation)[:most]
+    if len(spare) < most:
+        raise UnsupportedOperator(f"equation {equation!r}: more dimensions than letters")
+    terms = [
+        term.replace(ELLIPSIS, spare[most - count :])
+        for term, count in zip(terms, hidden, strict=True)
+    ]
+    outputs = outputs.replace(ELLIPSIS, spare)
+    if "." in "".join([*terms, outputs]):
+        raise NetworkError(f"equation {equation!r}: a dot that is no part of an ellipsis")
+    return terms, outputs
 
 
 def _sum_of_products(

@@ -70,8 +70,11 @@ def _padding(
 
 def _average_pool(dimensions: int) -> Converter:
     def convert(build: GraphBuilder, node: TorchNode) -> Value:
-        if node.arguments["ceil_mode"] or node.arguments.get("divisor_override") is not None:
-            raise UnsupportedOperator("ceil_mode and divisor_override are not supported")
+        divisor = node.arguments.get("divisor_override")
+        if divisor is not None:
+            raise UnsupportedOperator(
+                f"divisor_override={divisor} is not supported; scale its result instead"
+            )
         kernel = node.sizes("kernel_size", dimensions)
         stride = node.sizes("stride", dimensions) if node.arguments["stride"] else kernel
         y = layers.average_pool(
@@ -81,6 +84,7 @@ def _average_pool(dimensions: int) -> Converter:
             stride,
             tuple((size, size) for size in node.sizes("padding", dimensions)),
             bool(node.arguments["count_include_pad"]),
+            bool(node.arguments["ceil_mode"]),
         )
         return layers.reshape(y, node.shape)
 

@@ -135,6 +135,15 @@ CASES = {
     ),
     "einsum-implicit": lambda: _case("Einsum", "x w", (1, 3), 2, w=numbers(3, 2), equation="bi,ij"),
     "einsum-outer": lambda: _case("Einsum", "x w", (1, 3), 3, w=numbers(2), equation="bi,Z->bZi"),
+    "einsum-ellipsis": lambda: _case(
+        "Einsum", "x w", (1, 3, 4), 3, w=numbers(4, 5), equation="...j,jk->...k"
+    ),
+    "einsum-ellipsis-implicit": lambda: _case(
+        "Einsum", "x w", (1, 3, 4), 3, w=numbers(4, 5), equation="...j,jk"
+    ),
+    "einsum-ellipsis-of-one": lambda: _case(
+        "Einsum", "x w", (1, 3, 4), 3, w=numbers(5, 4), equation="...b,kb->...k"
+    ),
     "einsum-sum": lambda: _case("Einsum", "x", (1, 3, 4), 2, equation="bij->bj"),
     "einsum-number": lambda: _case("Einsum", "x w", (1, 3), 1, w=numbers(3), equation="bi,i->b"),
     "matmul-stack": lambda: _case("MatMul", "x w", (1, 2, 4), 3, w=numbers(3, 4, 2)),

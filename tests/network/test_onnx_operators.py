@@ -320,6 +320,11 @@ CASES: dict[str, Callable[[], onnx.ModelProto]] = {
         output_rank=4,
     ),
     "pool": lambda: _pool(IMAGE, kernel_shape=[2, 3]),
+    "pool-ceil": lambda: _pool((N, 2, 7, 5), kernel_shape=[2, 4], strides=[2, 2], ceil_mode=1),
+    "pool-ceil-padded": lambda: _pool(
+        IMAGE, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2], ceil_mode=1
+    ),
+    "pool-ceil-fits": lambda: _pool(IMAGE, kernel_shape=[2, 2], ceil_mode=1, count_include_pad=1),
     "pool-padded": lambda: _pool(IMAGE, kernel_shape=[3, 3], pads=[1, 0, 2, 1], strides=[2, 2]),
     "pool-counting": lambda: _pool(
         IMAGE, kernel_shape=[3, 2], pads=[1, 0, 1, 1], count_include_pad=1

@@ -229,9 +229,22 @@ UNSUPPORTED_USES: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         lambda: _one("Conv", "x k", (2, 1, 3, 3), 4, {"k": numbers(1, 1, 2, 2)}),
         "its operand holds 2 samples",
     ),
-    "pool-ceil": (
-        lambda: _one("AveragePool", "x", (N, 1, 5, 5), 4, kernel_shape=[2, 2], ceil_mode=1),
-        "ceil_mode=1 is not supported",
+    "einsum-three": (
+        lambda: _one("Einsum", "x w w", (1, 4), 2, equation="bi,ij,jk->bk"),
+        "3 operands; write it as several of two",
+    ),
+    "pool-ceil-counts-padding": (
+        lambda: _one(
+            "AveragePool",
+            "x",
+            (N, 1, 5, 5),
+            4,
+            kernel_shape=[2, 2],
+            strides=[2, 2],
+            ceil_mode=1,
+            count_include_pad=1,
+        ),
+        "Export it with ceil_mode=0",
     ),
     "batch-norm-zero-variance": (
         lambda: _batch_norm(0.0, 0.0),

@@ -101,6 +101,8 @@ MOVED: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
     "chunk": (lambda x: x.chunk(2, 1)[1] - 2 * x.chunk(2, 1)[0], IMAGE),
     "cumsum": (lambda x: x.cumsum(1), SIGNAL),
     "diagonal": (lambda x: x.diagonal(0, 1, 2), IMAGE),
+    "einsum-ellipsis": (lambda x: torch.einsum("...j,jk->k...", x, _weight(9, 3)), SIGNAL),
+    "einsum-ellipsis-summed": (lambda x: torch.einsum("b...,j...->bj", x, _weight(5, 9)), SIGNAL),
     "einsum": (lambda x: torch.einsum("bij,jk->bki", x, _weight(9, 3)), SIGNAL),
     "expand": (lambda x: x.unsqueeze(-1).expand(-1, -1, -1, 3), SIGNAL),
     "flip-roll": (lambda x: x.flip(1).roll(2, -1), SIGNAL),
@@ -132,6 +134,12 @@ MOVED: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
     "unfold": (nn.Unfold(2), IMAGE),
     "conv-3d": (lambda x: functional.conv3d(x, _weight(3, 2, 2, 2, 2), padding=1), VOLUME),
     "pool-3d": (nn.AvgPool3d(2, 1), VOLUME),
+    "pool-ceil": (nn.AvgPool2d(2, 3, ceil_mode=True), IMAGE),
+    "pool-ceil-pads": (nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), IMAGE),
+    "pool-ceil-in-padding": (
+        nn.AvgPool1d(2, 3, 1, ceil_mode=True, count_include_pad=False),
+        SIGNAL,
+    ),
     "conv-transpose-1d": (
         lambda x: functional.conv_transpose1d(x, _weight(4, 2, 3), stride=2, output_padding=1),
         SIGNAL,

@@ -90,6 +90,7 @@ CASES: dict[str, Callable[[], nn.Module]] = {
     "baddbmm": _call(lambda x: torch.baddbmm(torch.ones(1, 3, 3), x, x.transpose(1, 2))),
     "bmm": _call(lambda x: torch.bmm(x, torch.tanh(x).transpose(1, 2))),
     "einsum": _call(lambda x: torch.einsum("bij,bkj->bik", x, torch.tanh(x))),
+    "einsum-ellipsis": _call(lambda x: torch.einsum("...ij,...kj->...ik", x, torch.tanh(x))),
     "encoder": lambda: nn.TransformerEncoderLayer(4, 2, 6, batch_first=True),
     "glu": lambda: nn.Sequential(nn.Linear(4, 6), nn.GLU()),
     "group-norm": lambda: nn.GroupNorm(3, 3),
