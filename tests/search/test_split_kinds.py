@@ -54,7 +54,7 @@ class Gated(nn.Module):
 
 KINDS: dict[str, Callable[[], list[nn.Module]]] = {
     "gelu": lambda: [nn.GELU(), nn.GELU()],
-    "elu": lambda: [nn.ELU(), nn.ELU()],
+    "elu": lambda: [nn.ELU(2.0), nn.ELU()],
     "sine": lambda: [Sine(), Sine()],
     "hard swish": lambda: [nn.Hardswish(), nn.Hardswish()],
     "silu, relu": lambda: [nn.SiLU(), nn.ReLU()],
@@ -132,13 +132,13 @@ def check_holds(search: GateSearch, problem: Subproblem, points: Tensor, jacobia
     return int(mine.sum())
 
 
-def places(known: Interval, index: int, share: float) -> list[float]:
-    """Values to split at: both ends, a share of the width, next to an end, kinks, outside."""
+def places(known: Interval, index: int, share: float) -> tuple[list[float], list[float]]:
+    """Values to split at: a share of the width, both ends, next to an end, outside; and kinks."""
     lower = float(known.lower.flatten()[index])
     upper = float(known.upper.flatten()[index])
     next_to = float(torch.nextafter(torch.tensor(lower), torch.tensor(upper)))
     kinks = [value for value in (0.0, -3.0, 3.0) if lower <= value <= upper]
-    return [lower, lower + share * (upper - lower), upper, next_to, *kinks, upper + 1.0]
+    return [lower + share * (upper - lower), lower, upper, next_to, upper + 1.0], kinks
 
 
 def drawn(count: int, random: torch.Generator) -> int:
@@ -161,8 +161,11 @@ def test_bounds_of_halves_hold(kind: str, seed: int, norm: str) -> None:
         node = names[drawn(len(names), random)]
         known = problem.preactivations[node]
         index = drawn(known.lower.numel(), random)
-        options = places(known, index, float(torch.rand((), generator=random)))
-        at = options[1 if depth % 2 else drawn(len(options), random)]
+        anywhere, kinks = places(known, index, float(torch.rand((), generator=random)))
+        if kinks and depth % 2 == 0:
+            at = kinks[drawn(len(kinks), random)]
+        else:
+            at = anywhere[0 if depth % 3 else drawn(len(anywhere), random)]
         halves = search.children(problem, nothing, (node, index), at)
         kept = {half.splits[len(problem.splits)].side for half in halves}
         for side in {-1, 1} - kept:
