@@ -49,7 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """What one of several processes has counted."""
-    node.config.stash[CHECKS].total += node.workeroutput.get("checks", 0)
+    found = getattr(node, "workeroutput", {})  # none where the process was ended
+    node.config.stash[CHECKS].total += found.get("checks", 0)
 
 
 @pytest.hookimpl(tryfirst=True)

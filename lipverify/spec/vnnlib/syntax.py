@@ -13,6 +13,11 @@ MOST_BYTES = 2**31
 """More than this in one file, unpacked, is refused."""
 
 
+DEEPEST = 200
+"""Brackets within brackets. Readers call themselves, and where a library has raised Python's own
+limit of that, a deeper file would end the process."""
+
+
 class Word(NamedTuple):
     """A name or a number; `X[0,1]`, `[1,5]` and `"node"` are one word each."""
 
@@ -75,6 +80,8 @@ def read_expressions(text: str, path: Path) -> list[Group]:
         if token == "\n":
             line += 1
         elif token == "(":
+            if len(opened) == DEEPEST:
+                raise SpecError(f"is nested too deeply: over {DEEPEST} open brackets", path, line)
             opened.append(([], line))
         elif token == ")":
             if not opened:

@@ -112,8 +112,9 @@ def test_lines_count_comments_and_texts_over_several_lines(tmp_path: Path) -> No
         ("(declare-const Y_0 Real)", "declares no input"),
         ("(declare-const X_1 Real)(declare-const Y_0 Real)", "X_0 is not declared"),
         (HEAD_1, "asserts nothing"),
-        ("(" * 100_000 + ")" * 100_000, "declares no variables"),
+        ("(" * 100_000 + ")" * 100_000, "too deeply"),
         (HEAD_1 + "(assert " + "(and " * 50_000 + ")" * 50_001, "too deeply"),
+        (HEAD_1 + "(assert " + "(and " * 200 + ")" * 201, "too deeply"),
     ],
 )
 def test_files_without_a_line_to_name(text: str, message: str, tmp_path: Path) -> None:
@@ -153,3 +154,10 @@ def test_sizes_are_held_against_the_network(tmp_path: Path) -> None:
         found.check_sizes(3, 1)
     with pytest.raises(SpecError, match=":4: declares 1 outputs, the network has 2"):
         found.check_sizes(2, 2)
+
+
+def test_what_is_nested_less_deeply_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "deep.vnnlib"
+    inner = "(and " * 190 + "(<= Y_0 0)" + ")" * 190
+    path.write_text(HEAD_1 + BOX_1 + f"(assert {inner})")
+    assert read_vnnlib(path)
