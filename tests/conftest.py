@@ -1,6 +1,7 @@
 """Settings of every test: one thread, fixed seeds, hypothesis profiles, the count of checks."""
 
 import random
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,9 @@ CHECKS = pytest.StashKey[Checks]()
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[CHECKS] = Checks()
     torch.set_num_threads(1)
+    # Started in the background, we ignore Ctrl-C, and so would the programs that tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
