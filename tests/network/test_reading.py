@@ -193,7 +193,9 @@ def test_packed_file(tmp_path: Path) -> None:
     assert inspect_network(packed).is_supported
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"x" * 1000)[:-9]])
+@pytest.mark.parametrize(
+    "content", [b"no gzip", gzip.compress(b"x" * 1000)[:-9]], ids=["another format", "cut off"]
+)
 def test_damaged_packed_file(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "net.onnx.gz"
     path.write_bytes(content)
