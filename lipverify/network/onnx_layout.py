@@ -50,11 +50,9 @@ def _concat(build: GraphBuilder, node: OnnxNode) -> Value:
 def _reduce(mean: bool) -> Converter:
     def convert(build: GraphBuilder, node: OnnxNode) -> Value:
         x = node.value(0)
-        axes = node.integers(1, "axes") or list(node.attributes.get("axes", ()))
-        if not axes:
-            if node.attributes.get("noop_with_empty_axes", 0):
-                return x
-            axes = list(range(len(x.shape)))
+        axes = node.reduced()
+        if axes is None:
+            return x
         keep = bool(node.attributes.get("keepdims", 1))
         return contraction.reduce(build, x, axes, keep=keep, mean=mean)
 

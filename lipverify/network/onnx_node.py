@@ -54,6 +54,18 @@ class OnnxNode:
     def optional_weight(self, index: int, role: str) -> Tensor | None:
         return None if self._operand(index) is None else self.weight(index, role)
 
+    def reduced(self) -> list[int] | None:
+        """The dimensions that a reduction of operand 0 is over; None where it is to do nothing.
+
+        They are an attribute in older opsets and operand 1 in newer ones; all, where left out.
+        """
+        axes = self.integers(1, "axes") or list(self.attributes.get("axes", ()))
+        if axes:
+            return axes
+        if self.attributes.get("noop_with_empty_axes", 0):
+            return None
+        return list(range(len(self.value(0).shape)))
+
     def integers(self, index: int, role: str) -> list[int] | None:
         """A constant operand that lists integers; None where left out."""
         weight = self.optional_weight(index, role)

@@ -37,11 +37,9 @@ def _reduced(kind: str) -> Converter:
 
     def convert(build: GraphBuilder, node: OnnxNode) -> Value:
         x = node.value(0)
-        axes = node.integers(1, "axes") or list(node.attributes.get("axes", ()))
-        if not axes:
-            if node.attributes.get("noop_with_empty_axes", 0):
-                raise UnsupportedOperator("it reduces over no dimension")
-            axes = list(range(len(x.shape)))
+        axes = node.reduced()
+        if axes is None:
+            raise UnsupportedOperator("it reduces over no dimension")
         flat, kept = products.last(build, x, axes)
         if kind == "LogSumExp":
             y = products.log_sum_exp(build, flat)

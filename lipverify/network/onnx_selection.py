@@ -22,15 +22,11 @@ def _extremum(largest: bool) -> Converter:
 
 
 def _reduce(largest: bool) -> Converter:
-    """Dimensions are an attribute before opset 18 and an operand since."""
-
     def convert(build: GraphBuilder, node: OnnxNode) -> Value:
         x = node.value(0)
-        axes = node.integers(1, "axes") or list(node.attributes.get("axes", ()))
-        if not axes:
-            if node.attributes.get("noop_with_empty_axes", 0):
-                return x
-            axes = list(range(len(x.shape)))
+        axes = node.reduced()
+        if axes is None:
+            return x
         keep = bool(node.attributes.get("keepdims", 1))
         return selection.reduce_axes(build, x, axes, largest=largest, keep=keep)
 
@@ -103,13 +99,7 @@ def _itself(build: GraphBuilder, node: OnnxNode) -> Switched:
 
 
 def _product(build: GraphBuilder, node: OnnxNode) -> Value | Switched:
-    x, y = _switched(node, 0), _switched(node, 1)
-    if not isinstance(x, Switched):
-        x, y = y, x
-    assert isinstance(x, Switched)
-    if isinstance(y, Switched):
-        raise UnsupportedOperator("it multiplies two comparisons")
-    return switch.product(build, x, y)
+    return switch.product(build, _switched(node, 0), _switched(node, 1))
 
 
 def _total(sign: int) -> Converter:

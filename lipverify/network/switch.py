@@ -71,8 +71,14 @@ def _one_less(part: Branch, shape: Shape) -> Branch:
     return None if bool((part == 1).all()) else one - part
 
 
-def product(build: GraphBuilder, switched: Switched, factor: Value | Tensor) -> Value | Switched:
-    """The factor in place of each 1 of a comparison."""
+def product(
+    build: GraphBuilder, x: Switched | Value | Tensor, y: Switched | Value | Tensor
+) -> Value | Switched:
+    """x y, where one of both is switched: the other in place of each 1 of a comparison."""
+    switched, factor = (x, y) if isinstance(x, Switched) else (y, x)
+    assert isinstance(switched, Switched)
+    if isinstance(factor, Switched):
+        raise UnsupportedOperator("it multiplies two comparisons")
     found: list[Branch] = []
     for part in _parts(switched):
         if part is None:

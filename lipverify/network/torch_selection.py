@@ -103,13 +103,7 @@ def _itself(build: GraphBuilder, node: TorchNode) -> Switched:
 
 
 def _product(build: GraphBuilder, node: TorchNode) -> Value | Switched:
-    x, y = _switched(node, "self"), _switched(node, "other")
-    if not isinstance(x, Switched):
-        x, y = y, x
-    assert isinstance(x, Switched)
-    if isinstance(y, Switched):
-        raise UnsupportedOperator("it multiplies two comparisons")
-    return switch.product(build, x, y)
+    return switch.product(build, _switched(node, "self"), _switched(node, "other"))
 
 
 def _total(sign: int) -> Converter:
