@@ -63,15 +63,18 @@ class Target:
 
     def measured(self, value: Interval) -> Interval:
         """The asked output for values of row . graph."""
-        names = list(self.stripped)
-        if self.output.link:
-            names = [Sigmoid.name]
-        if self.output.log_odds:
-            names = names[1:]
         operators = {operator.name: operator() for operator in INCREASING}
-        for name in reversed(names):
+        for name in self.behind:
             value = operators[name].interval(value)
         return value
+
+    @property
+    def behind(self) -> tuple[str, ...]:
+        """What makes the asked output of row . graph, first to last, by its name."""
+        names = [Sigmoid.name] if self.output.link else list(self.stripped)
+        if self.output.log_odds:
+            names = names[1:]
+        return tuple(reversed(names))
 
     @property
     def steepness(self) -> float:
