@@ -15,16 +15,16 @@ from torch import Tensor
 
 from lipverify.bounds.methods import Setting
 from lipverify.bounds.neurons import (
-    Bounded,
     Effort,
     OpenNet,
     Parts,
     Target,
+    attaining_points,
     bound_parts,
     candidates,
     children,
     clause_target,
-    quick_upper,
+    quick_halves,
     refine,
     tightened_network,
     whole,
@@ -268,10 +268,7 @@ class NeuronLoop(AbstractSearch[NeuronState]):
 
     def _best(self, parents: Parts, choices: Tensor) -> Tensor:
         """The neuron [b], of the choices [b, c], whose halves gain most together."""
-        count, options = choices.shape
-        part = torch.arange(count).repeat_interleave(options)
-        halves = children(parents.pick(part), choices.clamp(min=0).flatten())
-        upper = quick_upper(self.net, self.target, halves).reshape(2, count, options)
+        upper = quick_halves(self.net, self.target, parents, choices)
         worth = _together(parents.upper.unsqueeze(1), upper)
         worth = torch.where(choices < 0, -1.0, worth)
         return choices.gather(1, worth.argmax(1, keepdim=True)).squeeze(1)
@@ -296,8 +293,8 @@ class NeuronLoop(AbstractSearch[NeuronState]):
     def _bounded(self, state: NeuronState, parts: Parts, effort: Effort) -> NeuronState:
         """The parts bounded; those that are good enough closed, the others open."""
         found = bound_parts(self.net, self.target, parts, effort, self._level(state))
-        state = self._look(state, found)
         # Written so that NaN stays open.
+        state = self._look(state, found.parts.pick(~(found.parts.upper <= self._level(state))))
         live = (~(found.parts.upper <= self._level(state))).nonzero().flatten()
         rest, coefficients = found.parts.pick(live), found.coefficients[live]
         mask = torch.ones(len(found.parts), dtype=torch.bool)
@@ -319,10 +316,12 @@ class NeuronLoop(AbstractSearch[NeuronState]):
         closed = state.closed.scatter_reduce(0, parts.number, parts.upper, "amax")
         return replace(state, closed=closed)
 
-    def _look(self, state: NeuronState, found: Bounded) -> NeuronState:
+    def _look(self, state: NeuronState, parts: Parts) -> NeuronState:
         """Evaluate the points where bounds are attained; now and then, climb from the deepest."""
+        if not len(parts):
+            return state
         graph, region = self.net.forward, self.setting.region
-        points = region.project(found.points)
+        points = region.project(attaining_points(self.net, self.target, parts))
         depths = clause_depths(self.clauses, output(graph, points))
         goal = state.goal.see(points, depths)
         if goal.found is None and state.steps % CLIMB_EVERY == 0:

@@ -4,9 +4,16 @@ All subproblems share one region and its reduced network (`bounds.batched.reduce
 of the open neurons to one side of 0.
 """
 
-from lipverify.bounds.neurons.bound import Bounded, Effort, Parts, bound_parts, whole
+from lipverify.bounds.neurons.bound import (
+    Bounded,
+    Effort,
+    Parts,
+    attaining_points,
+    bound_parts,
+    whole,
+)
 from lipverify.bounds.neurons.open_net import OpenNet, Target, clause_target, open_net
-from lipverify.bounds.neurons.split import Refined, candidates, children, quick_upper, refine
+from lipverify.bounds.neurons.split import Refined, candidates, children, quick_halves, refine
 from lipverify.bounds.neurons.tighten import tightened_network
 
 __all__ = [
@@ -16,12 +23,13 @@ __all__ = [
     "Parts",
     "Refined",
     "Target",
+    "attaining_points",
     "bound_parts",
     "candidates",
     "children",
     "clause_target",
     "open_net",
-    "quick_upper",
+    "quick_halves",
     "refine",
     "tightened_network",
     "whole",
