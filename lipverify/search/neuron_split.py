@@ -50,7 +50,7 @@ PARENTS = 128
 STEP_NUMBERS = 4e7
 """Numbers that the coefficients of a step's parts may be, about: so a step is short."""
 ROOT_EFFORT = Effort(steps=40)
-EFFORT = Effort(steps=12)
+EFFORT = Effort(steps=25, multiplier_rate=2.0, decay=0.96)
 FAR_DEPTH = 16
 """Behind so many splits, neurons are chosen by quick bounds in any case."""
 REFINED = 4
