@@ -10,11 +10,12 @@ from lipverify.bounds.neurons.bound import (
     Parts,
     attaining_points,
     bound_parts,
+    check_parts,
     whole,
 )
 from lipverify.bounds.neurons.open_net import OpenNet, Target, clause_target, open_net
 from lipverify.bounds.neurons.split import Refined, candidates, children, quick_halves, refine
-from lipverify.bounds.neurons.tighten import tightened_network
+from lipverify.bounds.neurons.tighten import tightened_ends, tightened_network, with_ends
 
 __all__ = [
     "Bounded",
@@ -26,11 +27,14 @@ __all__ = [
     "attaining_points",
     "bound_parts",
     "candidates",
+    "check_parts",
     "children",
     "clause_target",
     "open_net",
     "quick_halves",
     "refine",
+    "tightened_ends",
     "tightened_network",
     "whole",
+    "with_ends",
 ]

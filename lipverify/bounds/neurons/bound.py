@@ -6,6 +6,7 @@ z <= 0 lets it be subtracted (Wang et al. 2021, beta-CROWN). The slopes of the o
 by Adam; every value that they take on the way gives a proved bound, and the best one is kept.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -104,6 +105,31 @@ def whole(net: OpenNet, target: Target) -> Parts:
     )
 
 
+def check_parts(net: OpenNet, target: Target, parts: Parts) -> None:
+    """ValueError for parts that the network and the target cannot have."""
+    count, numbers, rows = len(parts), len(target), target.rows.shape[1]
+    wide = {"sides": torch.int8, "least": torch.float64, "most": torch.float64}
+    wide |= {"slopes": STORED, "multipliers": STORED}
+    expected = {name: ((count, net.size), dtype) for name, dtype in wide.items()}
+    expected |= {"number": ((count,), torch.int64), "upper": ((count,), torch.float64)}
+    expected |= {"logits": ((count, rows), STORED)}
+    for name, (shape, dtype) in expected.items():
+        value = getattr(parts, name)
+        if value.shape != shape or value.dtype != dtype:
+            raise ValueError(f"{name} of {count} parts: {tuple(value.shape)}, {value.dtype}")
+        if bool(value.isnan().any()):
+            raise ValueError(f"{name} of a part is NaN")
+    if not bool(((parts.number >= 0) & (parts.number < numbers)).all()):
+        raise ValueError("a part of no number")
+    split = parts.sides != 0
+    if bool((parts.sides.abs() > 1).any() | (split & ~net.splittable).any()):
+        raise ValueError("a split of a neuron that cannot be split")
+    if bool((parts.least > parts.most).any() | (parts.multipliers < 0).any()):
+        raise ValueError("a part with inverted bounds or a negative multiplier")
+    if not bool(((parts.slopes >= 0) & (parts.slopes <= 1)).all()):
+        raise ValueError("a slope outside [0, 1]")
+
+
 @dataclass(frozen=True, eq=False)
 class Bounded:
     """`parts` with their upper ends lowered and the slopes and multipliers that did it.
@@ -116,15 +142,21 @@ class Bounded:
 
 
 def bound_parts(
-    net: OpenNet, target: Target, parts: Parts, effort: Effort, enough: float = -torch.inf
+    net: OpenNet,
+    target: Target,
+    parts: Parts,
+    effort: Effort,
+    enough: float = -torch.inf,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Bounded:
     """Lower the upper ends of the subproblems; those proved at most `enough` are left as they are.
 
-    Raises `NumericalFailure` on overflow.
+    Where `stop` says so, the steps that are left are not taken. Raises `NumericalFailure` on
+    overflow.
     """
     state = _State(net, target, parts)
     for step in range(effort.steps + 1):
-        last = step == effort.steps
+        last = step == effort.steps or (step > 0 and stop())
         state.evaluate(enough, last)
         if last or not len(state.live):
             break

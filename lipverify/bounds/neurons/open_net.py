@@ -1,6 +1,6 @@
 """A network on one region as its open neurons see it, for many subproblems that share it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -264,13 +264,19 @@ def clause_target(net: OpenNet, clauses: Sequence[Clause]) -> Target:
 
 
 def open_net(
-    forward: ForwardGraph, region: AbstractRegion, known: Preactivations | None = None
+    forward: ForwardGraph,
+    region: AbstractRegion,
+    known: Preactivations | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> OpenNet:
-    """Bounds every preactivation by CROWN, intersected with what is `known`."""
+    """Bounds every preactivation by CROWN, intersected with what is `known`.
+
+    Raises `OutOfTime` where `stop` says so.
+    """
     box = region.bounding
     boxes = Boxes(box.lower.unsqueeze(0), box.upper.unsqueeze(0))
     outside = None if isinstance(region, Box) else region
-    reduced = reduce_network(forward, boxes, outside, known)
+    reduced = reduce_network(forward, boxes, outside, known, stop)
     none = torch.zeros(1, 0, dtype=torch.float64)
     ends = Interval(
         torch.cat([none, *(stage.preactivation.lower for stage in reduced.stages)], 1),

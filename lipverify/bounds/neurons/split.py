@@ -1,5 +1,6 @@
 """Splits of open neurons: children, what they say about other neurons, and which one to split."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -44,8 +45,13 @@ def children(parts: Parts, neuron: Tensor) -> Parts:
     )
 
 
-def refine(net: OpenNet, parts: Parts, after: int) -> Refined:
-    """The intervals of neurons in stages behind `after`, by CROWN under the splits."""
+def refine(
+    net: OpenNet, parts: Parts, after: int, stop: Callable[[], bool] = lambda: False
+) -> Refined:
+    """The intervals of neurons in stages behind `after`, by CROWN under the splits.
+
+    Where `stop` says so, what is left stays as it is.
+    """
     empty = torch.zeros(len(parts), dtype=torch.bool)
     least, most = parts.least.clone(), parts.most.clone()
     for position in range(max(1, after + 1), len(net.stages)):
@@ -63,6 +69,8 @@ def refine(net: OpenNet, parts: Parts, after: int) -> Refined:
         size = max(1, int(AT_ONCE / (len(rows) * max(1, place.start))))
         found = []
         for chunk in torch.arange(len(parts)).split(size):
+            if stop():
+                return Refined(replace(parts, least=least, most=most), empty)
             which = torch.arange(len(rows)).expand(len(chunk), -1)
             own = bands.pick(chunk).unsqueeze(1)
             found.append(substitute(net, position, Objectives(rows, which), own, None).value)
