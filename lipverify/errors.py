@@ -70,5 +70,9 @@ class OutOfDomain(LipverifyError):
     """A value lies where an operator has no finite bound."""
 
 
+class OutOfTime(LipverifyError):
+    """A piece of work was left because its `stop` said so; nothing of it is kept."""
+
+
 class NumericalFailure(LipverifyError):
     """Floating-point arithmetic broke down (overflow, NaN); no bound may be derived."""

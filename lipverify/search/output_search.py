@@ -265,6 +265,7 @@ class OutputSearch:
             self._left(state),
             self.config.seed,
             self.config.solver,
+            self.slots,
         )
         upper = state.upper.clone()
         upper[opened] = torch.minimum(upper[opened], found.upper)

@@ -209,6 +209,7 @@ def _by_neurons(
         limit,
         job.config.seed,
         job.config.solver,
+        job.slot,
     )
     upper = margins.bounds.upper.clone()
     upper[wanted] = torch.minimum(upper[wanted], add_up(found.upper, level))

@@ -9,7 +9,7 @@ gamma(operations) times the sum of the paths' magnitudes (Higham 2002, section 3
 these magnitudes, one number per node entry, and bounds are moved outward by their share of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from lipverify.bounds.batched.picking import (
     pick_relaxation,
 )
 from lipverify.bounds.batched.reduced import Reduced, Stage, substitute_up
-from lipverify.errors import InvertedInterval, NumericalFailure
+from lipverify.errors import InvertedInterval, NumericalFailure, OutOfTime
 from lipverify.graph import ForwardGraph, Node
 from lipverify.interval import Interval
 from lipverify.numerics import SMALLEST, gamma
@@ -41,24 +41,30 @@ from lipverify.region import AbstractRegion
 ACTIVATION_OPERATIONS = 24
 """Rounded operations that one relaxed activation adds to a path."""
 
+ROWS_AT_ONCE = 512
+"""Of a preactivation's bounds: the time is looked at in between."""
+
 
 def reduce_network(
     forward: ForwardGraph,
     boxes: Boxes,
     region: AbstractRegion | None = None,
     known: Mapping[str, Interval] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Reduced:
     """Bound all preactivations on every box by CROWN, and reduce the network to its open neurons.
 
     Every bound is about the part of the box in `region`, where that is given. `known` may hold
     proved bounds [boxes or 1, *shape] by name of the preactivation's node; the result is
-    intersected with them. Raises `NumericalFailure` on overflow.
+    intersected with them. Raises `NumericalFailure` on overflow, and `OutOfTime` where `stop` says
+    so, which is asked every few hundred neurons.
     """
-    builder = _Builder(forward, boxes, region, known or {})
+    builder = _Builder(forward, boxes, region, known or {}, stop)
     used = forward.ancestors(forward.output)
     for node in forward:
         if node.name not in used or node.operator is None:
             continue
+        builder.look_at_time()
         if isinstance(node.operator, AffineOperator):
             builder.affine(node, node.operator)
         elif isinstance(node.operator, Product):
@@ -78,12 +84,14 @@ class _Builder:
         boxes: Boxes,
         region: AbstractRegion | None,
         known: Mapping[str, Interval],
+        stop: Callable[[], bool],
     ) -> None:
         batch, n = boxes.lower.shape
         self.forward = forward
         self.boxes = boxes
         self.region = region
         self.known = known
+        self.stop = stop
         self.n = n
         identity = torch.eye(n + 1, dtype=boxes.lower.dtype)[:, 1:]
         self.columns: dict[str, Tensor] = {
@@ -103,6 +111,10 @@ class _Builder:
         self.width = n + 1
         self.fixed: dict[tuple[str, int], Tensor] = {}
         self.preactivations: dict[str, Interval] = {}
+
+    def look_at_time(self) -> None:
+        if self.stop():
+            raise OutOfTime("the network was not reduced in time")
 
     def affine(self, node: Node, operator: AffineOperator) -> None:
         batch, total = len(self.boxes), None
@@ -249,9 +261,11 @@ class _Builder:
         if size == 0 or self.width == 1 + self.n:  # nothing is open, or intervals are exact
             return bounds, influence
         table = pick_columns(columns, index)  # padding bounds some neuron too: that is no harm
-        ends, met = substitute_up(
-            self.boxes, self.region, self.stages, torch.cat([table, -table], 1)
-        )
+        found = []
+        for rows in torch.cat([table, -table], 1).split(ROWS_AT_ONCE, 1):
+            self.look_at_time()
+            found.append(substitute_up(self.boxes, self.region, self.stages, rows))
+        ends, met = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
         ends = ends + slack.gather(1, index).repeat(1, 2)
         lower = bounds.lower.scatter_reduce(1, index, -ends[:, size:], "amax")
         upper = bounds.upper.scatter_reduce(1, index, ends[:, :size], "amin")

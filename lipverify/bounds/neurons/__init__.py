@@ -4,10 +4,18 @@ All subproblems share one region and its reduced network (`bounds.batched.reduce
 of the open neurons to one side of 0.
 """
 
-from lipverify.bounds.neurons.bound import Bounded, Effort, Parts, bound_parts, whole
+from lipverify.bounds.neurons.bound import (
+    Bounded,
+    Effort,
+    Parts,
+    attaining_points,
+    bound_parts,
+    check_parts,
+    whole,
+)
 from lipverify.bounds.neurons.open_net import OpenNet, Target, clause_target, open_net
-from lipverify.bounds.neurons.split import Refined, candidates, children, quick_upper, refine
-from lipverify.bounds.neurons.tighten import tightened_network
+from lipverify.bounds.neurons.split import Refined, candidates, children, quick_halves, refine
+from lipverify.bounds.neurons.tighten import tightened_ends, tightened_network, with_ends
 
 __all__ = [
     "Bounded",
@@ -16,13 +24,17 @@ __all__ = [
     "Parts",
     "Refined",
     "Target",
+    "attaining_points",
     "bound_parts",
     "candidates",
+    "check_parts",
     "children",
     "clause_target",
     "open_net",
-    "quick_upper",
+    "quick_halves",
     "refine",
+    "tightened_ends",
     "tightened_network",
     "whole",
+    "with_ends",
 ]

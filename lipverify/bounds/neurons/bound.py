@@ -6,12 +6,19 @@ z <= 0 lets it be subtracted (Wang et al. 2021, beta-CROWN). The slopes of the o
 by Adam; every value that they take on the way gives a proved bound, and the best one is kept.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from lipverify.bounds.neurons.open_net import Lines, OpenNet, Target
+from lipverify.bounds.neurons.open_net import Bands, OpenNet, Target
+from lipverify.bounds.neurons.substitute import (
+    Objectives,
+    Substituted,
+    preactivations,
+    substitute,
+)
 from lipverify.interval import Interval
 
 MOMENTS = (0.9, 0.999)
@@ -98,69 +105,60 @@ def whole(net: OpenNet, target: Target) -> Parts:
     )
 
 
+def check_parts(net: OpenNet, target: Target, parts: Parts) -> None:
+    """ValueError for parts that the network and the target cannot have."""
+    count, numbers, rows = len(parts), len(target), target.rows.shape[1]
+    wide = {"sides": torch.int8, "least": torch.float64, "most": torch.float64}
+    wide |= {"slopes": STORED, "multipliers": STORED}
+    expected = {name: ((count, net.size), dtype) for name, dtype in wide.items()}
+    expected |= {"number": ((count,), torch.int64), "upper": ((count,), torch.float64)}
+    expected |= {"logits": ((count, rows), STORED)}
+    for name, (shape, dtype) in expected.items():
+        value = getattr(parts, name)
+        if value.shape != shape or value.dtype != dtype:
+            raise ValueError(f"{name} of {count} parts: {tuple(value.shape)}, {value.dtype}")
+        if bool(value.isnan().any()):
+            raise ValueError(f"{name} of a part is NaN")
+    if not bool(((parts.number >= 0) & (parts.number < numbers)).all()):
+        raise ValueError("a part of no number")
+    split = parts.sides != 0
+    if bool((parts.sides.abs() > 1).any() | (split & ~net.splittable).any()):
+        raise ValueError("a split of a neuron that cannot be split")
+    if bool((parts.least > parts.most).any() | (parts.multipliers < 0).any()):
+        raise ValueError("a part with inverted bounds or a negative multiplier")
+    if not bool(((parts.slopes >= 0) & (parts.slopes <= 1)).all()):
+        raise ValueError("a slope outside [0, 1]")
+
+
 @dataclass(frozen=True, eq=False)
 class Bounded:
     """`parts` with their upper ends lowered and the slopes and multipliers that did it.
 
-    Guides: `coefficients` [b, g] of the open neurons' values; `points` [b, n], where the bound is
-    attained if it is exact.
+    `coefficients` [b, g] of the open neurons' values are a guide.
     """
 
     parts: Parts
     coefficients: Tensor
-    points: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class _Substituted:
-    value: Tensor
-    slope: Tensor
-    coefficients: Tensor
-
-
-def substitute(
-    net: OpenNet, before: int, objective: Tensor, lines: Lines, slopes: Tensor, signed: Tensor
-) -> _Substituted:
-    """An upper end of objective . (1, x, a) for each subproblem, not rounded: [...].
-
-    objective [..., columns]; slopes in [0, 1] and signed multipliers [..., g], as the lines.
-    """
-    met = objective
-    seen: list[Tensor] = []
-    for stage in reversed(net.stages[:before]):
-        place = net.places(stage)
-        own = met[..., stage.first :]
-        positive = own.clamp(min=0.0)
-        negative = own - positive
-        choice = slopes[..., place]
-        upper_slope = lines.upper_least[..., place] + choice * lines.upper_change[..., place]
-        lower_slope = lines.lower_least[..., place] + choice * lines.lower_change[..., place]
-        pulled = positive * upper_slope + negative * lower_slope + signed[..., place]
-        shift = positive * lines.upper_intercept[..., place]
-        shift = (shift + negative * lines.lower_intercept[..., place]).sum(-1, keepdim=True)
-        met = met[..., : stage.first] + pulled @ stage.table[0]
-        met = torch.cat([met[..., :1] + shift, met[..., 1:]], -1)
-        seen.insert(0, own)
-    slope = met[..., 1:]
-    box = net.reduced.boxes
-    highest = slope.clamp(min=0.0) @ box.upper[0] + slope.clamp(max=0.0) @ box.lower[0]
-    if net.reduced.region is not None:
-        highest = torch.minimum(highest, net.reduced.region.support(slope))
-    empty = objective.new_zeros(*objective.shape[:-1], 0)
-    return _Substituted(met[..., 0] + highest, slope, torch.cat([empty, *seen], -1))
 
 
 def bound_parts(
-    net: OpenNet, target: Target, parts: Parts, effort: Effort, enough: float = -torch.inf
+    net: OpenNet,
+    target: Target,
+    parts: Parts,
+    effort: Effort,
+    enough: float = -torch.inf,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Bounded:
     """Lower the upper ends of the subproblems; those proved at most `enough` are left as they are.
 
-    Raises `NumericalFailure` on overflow.
+    Where `stop` says so, the steps that are left are not taken. Raises `NumericalFailure` on
+    overflow.
     """
     state = _State(net, target, parts)
     for step in range(effort.steps + 1):
-        state.evaluate(enough)
-        if step == effort.steps or not len(state.live):
+        last = step == effort.steps or (step > 0 and stop())
+        state.evaluate(enough, last)
+        if last or not len(state.live):
             break
         state.move(effort, step)
     return state.result()
@@ -174,11 +172,8 @@ class _State:
         self.target = target
         self.parts = parts
         self.live = torch.arange(len(parts))
-        own = target.pick(parts.number)
-        self.own = own
-        width = net.first + sum(stage.size for stage in net.stages[: target.before])
-        self.single = own.rows.shape[1] == 1
-        self.rows = own.rows[..., :width]
+        self.single = target.rows.shape[1] == 1
+        self.width = net.width(target.before)
         self.sides = parts.sides.double()
         self.lines = net.lines(Interval(parts.least, parts.most))
         self.values = [
@@ -194,31 +189,25 @@ class _State:
         self.best = parts.upper.clone()
         self.best_values = [value.clone() for value in self.values]
         self.coefficients = torch.zeros(count, net.size, dtype=torch.float64)
-        self.points = torch.zeros(count, net.inputs, dtype=torch.float64)
         self.tried = torch.full((count,), torch.inf, dtype=torch.float64)
 
-    def evaluate(self, enough: float) -> None:
+    def evaluate(self, enough: float, last: bool) -> None:
         """Bound the live ones where they are; gradients, for those that stay."""
-        slopes, multipliers, logits = (value.requires_grad_(True) for value in self.values)
+        slopes, multipliers, logits = self.values
         signed = multipliers * self.sides
-        with torch.enable_grad():
-            if self.single:
-                weights = torch.ones_like(logits)
-                objective = self.rows[:, 0]
-            else:
-                weights = torch.softmax(logits.masked_fill(~self.own.used, -torch.inf), 1)
-                objective = (weights.unsqueeze(1) @ self.rows).squeeze(1)
-            found = substitute(self.net, self.target.before, objective, self.lines, slopes, signed)
-            wanted = (slopes, multipliers, logits)
-            # Without neurons before the target, and with one row, nothing can be chosen.
-            gradients = tuple(torch.zeros_like(value) for value in wanted)
-            if found.value.requires_grad:
-                gradients = torch.autograd.grad(
-                    found.value.sum(), wanted, allow_unused=True, materialize_grads=True
-                )
-        self.values = [value.detach() for value in self.values]
-        value, weights = found.value.detach(), weights.detach()
-        upper = value + self.net.slack(self.own, weights, signed.detach())
+        bands = self.lines.at(slopes)
+        number = self.parts.number[self.live]
+        objectives, weights = combined(self.target, number, logits)
+        found = substitute(
+            self.net,
+            self.target.before,
+            objectives,
+            bands,
+            signed,
+            attained=True,
+            points=not self.single,
+        )
+        upper = found.value + self.net.slack(self.target.reach[number], weights, signed)
         live = self.live
         better = upper < self.tried[live]
         chosen = live[better]
@@ -226,23 +215,41 @@ class _State:
         self.best[chosen] = torch.minimum(self.best[chosen], upper[better])
         for kept, now in zip(self.best_values, self.values, strict=True):
             kept[chosen] = now[better]
-        seen = found.coefficients.detach()
+        seen = found.coefficients
         self.coefficients[chosen, : seen.shape[1]] = seen[better]
-        box = self.net.reduced.boxes
-        points = torch.where(found.slope.detach() >= 0, box.upper, box.lower)
-        self.points[chosen] = points[better]
         self.scale = seen.abs().mean(1, keepdim=True) if seen.shape[1] else self.scale
-        self.gradients = [gradient.detach() for gradient in gradients]
+        if last:
+            return
+        self.gradients = self._gradients(found, bands, weights)
         # Written so that NaN stays.
         stay = (~(self.best[live] <= enough)).nonzero().flatten()
         if len(stay) < len(live):
             self._keep(stay)
 
+    def _gradients(self, found: Substituted, bands: Bands, weights: Tensor) -> list[Tensor]:
+        """Of the bounds, by slopes, multipliers and logits."""
+        z, values = preactivations(self.net, found, bands)
+        seen = found.coefficients
+        upper, lower = (
+            change[:, : self.width] for change in (self.lines.upper_change, self.lines.lower_change)
+        )
+        by_weight = torch.zeros_like(weights)
+        if not self.single:
+            assert found.attained is not None and found.attained.points is not None
+            one = torch.ones(len(z), 1, dtype=z.dtype)
+            where = torch.cat([one, found.attained.points, values], 1)
+            rows = self.target.rows[self.parts.number[self.live], :, : where.shape[1]]
+            each = (rows @ where.unsqueeze(2)).squeeze(2)
+            by_weight = weights * (each - (weights * each).sum(1, keepdim=True))
+        by_slope, by_multiplier = (torch.zeros_like(value) for value in self.values[:2])
+        by_slope[:, : self.width] = z * seen * torch.where(seen >= 0, upper, lower)
+        by_multiplier[:, : self.width] = z * self.sides[:, : self.width]
+        return [by_slope, by_multiplier, by_weight]
+
     def _keep(self, stay: Tensor) -> None:
         self.live = self.live[stay]
-        self.own = self.own.pick(stay)
-        self.rows, self.sides, self.scale = self.rows[stay], self.sides[stay], self.scale[stay]
-        self.lines = Lines(*(getattr(self.lines, name)[stay] for name in Lines.__annotations__))
+        self.sides, self.scale = self.sides[stay], self.scale[stay]
+        self.lines = self.lines.pick(stay)
         for name in ("values", "first", "second", "gradients"):
             setattr(self, name, [part[stay] for part in getattr(self, name)])
 
@@ -271,4 +278,23 @@ class _State:
         parts = replace(
             self.parts, upper=self.best, slopes=slopes, multipliers=multipliers, logits=logits
         )
-        return Bounded(parts, self.coefficients, self.points)
+        return Bounded(parts, self.coefficients)
+
+
+def combined(target: Target, number: Tensor, logits: Tensor) -> tuple[Objectives, Tensor]:
+    """What is bounded of numbers [b], with the weights [b, r] of their rows, and these."""
+    if target.rows.shape[1] == 1:
+        return Objectives(target.rows[:, 0], number), torch.ones_like(logits)
+    weights = torch.softmax(logits.masked_fill(~target.used[number], -torch.inf), 1)
+    table = (weights.unsqueeze(1) @ target.rows[number]).squeeze(1)
+    return Objectives(table, torch.arange(len(table))), weights
+
+
+def attaining_points(net: OpenNet, target: Target, parts: Parts) -> Tensor:
+    """Where the parts' bounds are attained if they are exact, [b, n]: a guide."""
+    objectives, _ = combined(target, parts.number, parts.logits.double())
+    bands = net.lines(Interval(parts.least, parts.most)).at(parts.slopes.double())
+    signed = parts.multipliers.double() * parts.sides.double()
+    found = substitute(net, target.before, objectives, bands, signed, points=True).attained
+    assert found is not None and found.points is not None
+    return found.points

@@ -1,6 +1,6 @@
 """A network on one region as its open neurons see it, for many subproblems that share it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,10 +13,41 @@ from lipverify.bounds.preactivation import Preactivations
 from lipverify.errors import NumericalFailure
 from lipverify.graph import ForwardGraph
 from lipverify.interval import Interval
-from lipverify.numerics import SMALLEST, gamma
+from lipverify.numerics import SMALLEST, gamma, round_up
 from lipverify.operators import Activation, Relaxation
 from lipverify.query_output import Clause
 from lipverify.region import AbstractRegion, Box
+
+
+@dataclass(frozen=True, eq=False)
+class Bands:
+    """A line above and one below each open neuron, [..., g]; the intercepts are rounded outward."""
+
+    lower_slope: Tensor
+    lower_intercept: Tensor
+    upper_slope: Tensor
+    upper_intercept: Tensor
+
+    @property
+    def _all(self) -> tuple[Tensor, ...]:
+        return self.lower_slope, self.lower_intercept, self.upper_slope, self.upper_intercept
+
+    def pick(self, index: Tensor) -> "Bands":
+        return Bands(*(part[index] for part in self._all))
+
+    def unsqueeze(self, axis: int) -> "Bands":
+        return Bands(*(part.unsqueeze(axis) for part in self._all))
+
+    def with_entries(self, index: Tensor, other: "Bands") -> "Bands":
+        """For each entry of `index` [b, c], with the `other`'s lines there: [b, c, g]."""
+        return Bands(
+            *(
+                mine.unsqueeze(1)
+                .expand(-1, index.shape[1], -1)
+                .scatter(2, index.unsqueeze(2), new.gather(1, index).unsqueeze(2))
+                for mine, new in zip(self._all, other._all, strict=True)
+            )
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +64,18 @@ class Lines:
     upper_least: Tensor
     upper_change: Tensor
     upper_intercept: Tensor
+
+    def at(self, choice: Tensor) -> Bands:
+        """The lines of a choice [..., g]."""
+        return Bands(
+            torch.addcmul(self.lower_least, choice, self.lower_change),
+            self.lower_intercept,
+            torch.addcmul(self.upper_least, choice, self.upper_change),
+            self.upper_intercept,
+        )
+
+    def pick(self, index: Tensor) -> "Lines":
+        return Lines(*(getattr(self, name)[index] for name in Lines.__annotations__))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +112,42 @@ class OpenNet:
     def places(self, stage: Stage) -> slice:
         """Where a stage's neurons are among all open ones."""
         return slice(stage.first - self.first, stage.first - self.first + stage.size)
+
+    def width(self, before: int) -> int:
+        """Open neurons of the first `before` stages."""
+        return sum(stage.size for stage in self.stages[:before])
+
+    @cached_property
+    def middle(self) -> Tensor:
+        """The middle of the inputs' box, [n]."""
+        box = self.reduced.boxes
+        return box.lower[0] / 2 + box.upper[0] / 2
+
+    @cached_property
+    def radius(self) -> Tensor:
+        """How far inputs lie from the middle at most, [n]; rounded up."""
+        box = self.reduced.boxes
+        far = torch.maximum(box.upper[0] - self.middle, self.middle - box.lower[0])
+        # A difference of 0 is exact.
+        return torch.where(far > 0, round_up(far), 0.0)
+
+    @cached_property
+    def outer(self) -> Tensor:
+        """The inputs' coefficients in the open neurons' preactivations, [g, n]."""
+        none = torch.zeros(0, self.inputs, dtype=torch.float64)
+        return torch.cat([none, *(stage.table[0, :, 1 : self.first] for stage in self.stages)])
+
+    @cached_property
+    def constants(self) -> Tensor:
+        """The open neurons' preactivations with the inputs at the middle and no neurons, [g]."""
+        none = torch.zeros(0, dtype=torch.float64)
+        return torch.cat([none, *(stage.table[0, :, 0] for stage in self.stages)]) + (
+            self.outer @ self.middle
+        )
+
+    def inner(self, position: int) -> Tensor:
+        """Earlier open neurons' coefficients in a stage's preactivations, [size, earlier]."""
+        return self.stages[position].table[0, :, self.first :]
 
     @cached_property
     def reach(self) -> Tensor:
@@ -110,16 +189,23 @@ class OpenNet:
         zero = torch.zeros_like(own.lower)
         return _between(operator.relax(own, zero), operator.relax(own, zero + 1.0), own.lower)
 
-    def slack(self, target: "Target", weights: Tensor, multipliers: Tensor) -> Tensor:
-        """A bound of the rounding error of substituting `target`: [b].
+    def roundings(self, rows: int) -> int:
+        """On any path from the inputs to a combination of so many rows, at most.
 
-        `weights` [b, r] >= 0 combine the target's rows, `multipliers` [b, g] are added to the
+        Inputs are met twice: at the middle of their box, and as distances from there.
+        """
+        extra = 2 * self.inputs + rows + 8 * len(self.stages) + 32
+        return 2 * (self.reduced.operations + extra)
+
+    def slack(self, reach: Tensor, weights: Tensor, multipliers: Tensor) -> Tensor:
+        """A bound of the rounding error of substituting rows of the given `reach` [b, r]: [b].
+
+        `weights` [b, r] >= 0 combine them, `multipliers` [b, g] are added to the
         preactivations' coefficients. As in `batched.build`: paths' magnitudes, times roundings.
         """
-        extra = self.inputs + target.rows.shape[1] + 8 * len(self.stages) + 32
-        operations = 2 * (self.reduced.operations + extra)
-        reach = (weights * target.reach).sum(1) + multipliers.abs() @ self.reach
-        slack = 2 * gamma(operations) * reach + SMALLEST
+        operations = self.roundings(reach.shape[1])
+        total = (weights * reach).sum(1) + multipliers.abs() @ self.reach
+        slack = 2 * gamma(operations) * total + SMALLEST
         if not bool(torch.isfinite(slack).all()):
             raise NumericalFailure("overflow while bounding under splits")
         return slack
@@ -178,13 +264,19 @@ def clause_target(net: OpenNet, clauses: Sequence[Clause]) -> Target:
 
 
 def open_net(
-    forward: ForwardGraph, region: AbstractRegion, known: Preactivations | None = None
+    forward: ForwardGraph,
+    region: AbstractRegion,
+    known: Preactivations | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> OpenNet:
-    """Bounds every preactivation by CROWN, intersected with what is `known`."""
+    """Bounds every preactivation by CROWN, intersected with what is `known`.
+
+    Raises `OutOfTime` where `stop` says so.
+    """
     box = region.bounding
     boxes = Boxes(box.lower.unsqueeze(0), box.upper.unsqueeze(0))
     outside = None if isinstance(region, Box) else region
-    reduced = reduce_network(forward, boxes, outside, known)
+    reduced = reduce_network(forward, boxes, outside, known, stop)
     none = torch.zeros(1, 0, dtype=torch.float64)
     ends = Interval(
         torch.cat([none, *(stage.preactivation.lower for stage in reduced.stages)], 1),

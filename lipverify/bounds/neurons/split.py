@@ -1,17 +1,19 @@
 """Splits of open neurons: children, what they say about other neurons, and which one to split."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from lipverify.bounds.neurons.bound import Parts, substitute
-from lipverify.bounds.neurons.open_net import Lines, OpenNet, Target
+from lipverify.bounds.neurons.bound import Parts, combined
+from lipverify.bounds.neurons.open_net import OpenNet, Target
+from lipverify.bounds.neurons.substitute import Objectives, substitute
 from lipverify.interval import Interval
 from lipverify.numerics import SMALLEST, gamma
 
-AT_ONCE = 1.5e7
-"""Numbers that the rows of one refinement may have, about."""
+AT_ONCE = 2e6
+"""Numbers over neurons that are held at once, in many arrays: small ones are reused (measured)."""
 OPTIONS = 8
 """Neurons that each score names."""
 
@@ -43,8 +45,13 @@ def children(parts: Parts, neuron: Tensor) -> Parts:
     )
 
 
-def refine(net: OpenNet, parts: Parts, after: int) -> Refined:
-    """The intervals of neurons in stages behind `after`, by CROWN under the splits."""
+def refine(
+    net: OpenNet, parts: Parts, after: int, stop: Callable[[], bool] = lambda: False
+) -> Refined:
+    """The intervals of neurons in stages behind `after`, by CROWN under the splits.
+
+    Where `stop` says so, what is left stays as it is.
+    """
     empty = torch.zeros(len(parts), dtype=torch.bool)
     least, most = parts.least.clone(), parts.most.clone()
     for position in range(max(1, after + 1), len(net.stages)):
@@ -58,16 +65,16 @@ def refine(net: OpenNet, parts: Parts, after: int) -> Refined:
         rows = torch.cat([table, -table])
         slack = _row_slack(net, stage.reach[0, index]).repeat(2)
         lines = net.lines(Interval(least, most))
-        choice = (most > -least).double()
-        size = max(1, int(AT_ONCE / (rows.numel() + 1)))
+        bands = lines.at((most > -least).double())
+        size = max(1, int(AT_ONCE / (len(rows) * max(1, place.start))))
         found = []
         for chunk in torch.arange(len(parts)).split(size):
-            own = Lines(*(getattr(lines, n)[chunk].unsqueeze(1) for n in Lines.__annotations__))
-            slopes = choice[chunk].unsqueeze(1)
-            objective = rows.expand(len(chunk), -1, -1)
-            ends = substitute(net, position, objective, own, slopes, torch.zeros_like(slopes))
-            found.append(ends.value + slack)
-        upper = torch.cat(found)
+            if stop():
+                return Refined(replace(parts, least=least, most=most), empty)
+            which = torch.arange(len(rows)).expand(len(chunk), -1)
+            own = bands.pick(chunk).unsqueeze(1)
+            found.append(substitute(net, position, Objectives(rows, which), own, None).value)
+        upper = torch.cat(found) + slack
         spread = index + place.start
         high = torch.minimum(most[:, spread], upper[:, : len(index)])
         low = torch.maximum(least[:, spread], -upper[:, len(index) :])
@@ -79,8 +86,7 @@ def refine(net: OpenNet, parts: Parts, after: int) -> Refined:
 
 
 def _row_slack(net: OpenNet, reach: Tensor) -> Tensor:
-    extra = net.inputs + 8 * len(net.stages) + 32
-    return 2 * gamma(2 * (net.reduced.operations + extra)) * reach + SMALLEST
+    return 2 * gamma(net.roundings(1)) * reach + SMALLEST
 
 
 def candidates(net: OpenNet, parts: Parts, coefficients: Tensor) -> Tensor:
@@ -111,11 +117,34 @@ def candidates(net: OpenNet, parts: Parts, coefficients: Tensor) -> Tensor:
     return torch.where(values > -torch.inf, index, -1)
 
 
-def quick_upper(net: OpenNet, target: Target, parts: Parts) -> Tensor:
-    """About the numbers' upper ends [b] with slopes and multipliers as they are. Not rounded."""
-    own = target.pick(parts.number)
-    logits = parts.logits.double().masked_fill(~own.used, -torch.inf)
-    objective = (torch.softmax(logits, 1).unsqueeze(1) @ own.rows).squeeze(1)
-    lines = net.lines(Interval(parts.least, parts.most))
+def quick_halves(net: OpenNet, target: Target, parts: Parts, choices: Tensor) -> Tensor:
+    """About the upper ends of both halves of the parts at each of the `choices` [b, c]: [2, b, c].
+
+    With slopes and multipliers as they are, and every other interval as it is. Not rounded.
+    """
+    count, options = choices.shape
+    at = choices.clamp(min=0)
+    slopes = parts.slopes.double()
+    whole = net.lines(Interval(parts.least, parts.most)).at(slopes)
+    zero = torch.zeros_like(parts.least)
+    halves = (
+        Interval(torch.minimum(parts.least, zero), torch.minimum(parts.most, zero)),
+        Interval(torch.maximum(parts.least, zero), torch.maximum(parts.most, zero)),
+    )
     signed = parts.multipliers.double() * parts.sides.double()
-    return substitute(net, target.before, objective, lines, parts.slopes.double(), signed).value
+    objectives, _ = combined(target, parts.number, parts.logits.double())
+    which = objectives.which.unsqueeze(1).expand(-1, options)
+    found = []
+    for half in halves:
+        changed = net.lines(half).at(slopes)
+        bands = whole.with_entries(at, changed)
+        found.append(
+            substitute(
+                net,
+                target.before,
+                Objectives(objectives.table, which),
+                bands,
+                signed.unsqueeze(1),
+            ).value
+        )
+    return torch.stack(found).reshape(2, count, options)

@@ -16,7 +16,7 @@ from lipverify.interval import Interval
 from lipverify.region import AbstractRegion
 
 EFFORT = Effort(steps=20, slope_rate=0.3, decay=0.9)
-MOST_ROWS = 256
+MOST_ROWS = 128
 """Neurons that are bounded at once: time is looked at in between."""
 WORTH = 0.75
 """The network is reduced again where no more than this share of its open neurons are still open."""
@@ -24,26 +24,40 @@ ROW_COPIES = 24.0
 """Numbers held at once per column of a bounded row: with gradients and what they need."""
 
 
-def tightened_network(
-    forward: ForwardGraph,
-    region: AbstractRegion,
-    known: Preactivations | None = None,
-    memory: float = 4e9,
-    stop: Callable[[], bool] = lambda: False,
-) -> OpenNet:
-    """The open neurons of the region, after all their bounds were optimised, stage by stage.
+def tightened_ends(
+    net: OpenNet, memory: float = 4e9, stop: Callable[[], bool] = lambda: False
+) -> Interval:
+    """The open neurons' preactivations [1, g], all of them optimised, stage by stage.
 
-    `known` holds proved bounds [1, *shape]. Where `stop` says so, what is left keeps CROWN's.
+    Where `stop` says so, what is left keeps its bounds.
     """
-    net = open_net(forward, region, known)
     for place in range(1, len(net.stages)):
         if net.bends_at_zero(net.stages[place]):
             net = replace(net, preactivation=_tightened(net, place, memory, stop))
-    ends = net.preactivation
+    return net.preactivation
+
+
+def with_ends(net: OpenNet, ends: Interval, stop: Callable[[], bool] = lambda: False) -> OpenNet:
+    """The network with proved bounds [1, g] of its open neurons, reduced again where that pays.
+
+    Raises `OutOfTime` where `stop` says so.
+    """
+    net = replace(net, preactivation=ends)
     left = int(((ends.lower < 0) & (ends.upper > 0)).sum())
-    if stop() or left > WORTH * net.size:
+    if left > WORTH * net.size:
         return net
-    return open_net(forward, region, _by_node(net))
+    return open_net(net.forward, net.region, _by_node(net), stop)
+
+
+def tightened_network(
+    forward: ForwardGraph, region: AbstractRegion, known: Preactivations | None = None
+) -> OpenNet:
+    """The open neurons of the region, after all their bounds were optimised.
+
+    `known` holds proved bounds [1, *shape].
+    """
+    net = open_net(forward, region, known)
+    return with_ends(net, tightened_ends(net))
 
 
 def _tightened(net: OpenNet, place: int, memory: float, stop: Callable[[], bool]) -> Interval:
@@ -54,7 +68,7 @@ def _tightened(net: OpenNet, place: int, memory: float, stop: Callable[[], bool]
     for part in torch.arange(stage.size).split(_rows_at_once(net, memory)):
         if stop():
             break
-        ends = _ends(net, place, stage, part)
+        ends = _ends(net, place, stage, part, stop)
         index = start + part
         upper[0, index] = torch.minimum(upper[0, index], ends[0])
         lower[0, index] = torch.maximum(lower[0, index], -ends[1])
@@ -83,10 +97,11 @@ def _by_node(net: OpenNet) -> Preactivations:
     return known
 
 
-def _ends(net: OpenNet, place: int, stage: Stage, part: Tensor) -> Tensor:
+def _ends(net: OpenNet, place: int, stage: Stage, part: Tensor, stop: Callable[[], bool]) -> Tensor:
     """Upper ends of z and of -z of some of the stage's neurons, [2, neurons]."""
     table = stage.table[0, part]
     rows = torch.cat([table, -table]).unsqueeze(1)
     reach = stage.reach[0, part].repeat(2).unsqueeze(1)
     target = Target(rows, torch.ones(len(rows), 1, dtype=torch.bool), reach, place)
-    return bound_parts(net, target, whole(net, target), EFFORT).parts.upper.reshape(2, -1)
+    found = bound_parts(net, target, whole(net, target), EFFORT, stop=stop)
+    return found.parts.upper.reshape(2, -1)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lipverify.bounds.batched import Boxes
 from lipverify.bounds.jacobian import JacobianBounds
+from lipverify.bounds.neurons import Parts
 from lipverify.bounds.quadratic import Majorant, WarmStart
 from lipverify.confirm import Unconfirmed
 from lipverify.evidence import Bound, FeatureResult, PropertyResult, StageRecord, Witness
@@ -32,6 +33,7 @@ from lipverify.search.goals import Seen
 from lipverify.search.input_split import StoredInputState
 from lipverify.search.job import Stop
 from lipverify.search.ladder import NormBound, OutputBounds, SlopeBounds
+from lipverify.search.neuron_loop import StoredNeurons
 from lipverify.search.split import Split
 from lipverify.verdict import Counterexample, Falsified, Reason, Unknown, Verified
 from lipverify.witness import NormWitness
@@ -54,6 +56,7 @@ _CLASSES: tuple[type, ...] = (
     NormWitness,
     OpenSubproblem,
     OutputBounds,
+    Parts,
     PropertyProgress,
     PropertyResult,
     StageRecord,
@@ -63,6 +66,7 @@ _CLASSES: tuple[type, ...] = (
     Split,
     Stop,
     StoredInputState,
+    StoredNeurons,
     Unconfirmed,
     Unknown,
     Verified,
@@ -73,7 +77,9 @@ _CLASSES: tuple[type, ...] = (
 RECORDS: Mapping[str, type] = {cls.__name__: cls for cls in _CLASSES}
 DTYPES: Mapping[str, torch.dtype] = {
     "float64": torch.float64,
+    "float32": torch.float32,
     "int64": torch.int64,
+    "int8": torch.int8,
     "uint8": torch.uint8,
     "bool": torch.bool,
 }
@@ -171,7 +177,7 @@ def _unpack(tree: Any, numbers: Mapping[str, Array]) -> Any:
     dtype, offset, *shape = content
     if not all(isinstance(size, int) and size >= 0 for size in (offset, *shape)):
         raise ValueError("an array of no shape")
-    if dtype not in DTYPES or offset + prod(shape) > len(numbers[dtype]):
+    if dtype not in numbers or offset + prod(shape) > len(numbers[dtype]):
         raise ValueError("an array reaches beyond what is stored")
     # Copied: arrays of a run are aligned, and kernels may round otherwise where they are not.
     array = numbers[dtype][offset : offset + prod(shape)].reshape(shape).copy()
