@@ -1,5 +1,6 @@
 """The commands, gathered; and what becomes of errors."""
 
+import sys
 from collections.abc import Sequence
 
 import typer
@@ -53,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Click's own code for wrong arguments is 2, which here means "unknown"; it becomes 3.
     """
-    given = None if arguments is None else list(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = app(args=given, prog_name="lipverify", standalone_mode=False)
+        code = app(args=given, prog_name="lipverify", standalone_mode=False, obj=tuple(given))
     except USAGE_ERROR as error:
         error.show()  # type: ignore[attr-defined]
         return ExitCode.ERROR

@@ -21,7 +21,14 @@ from lipverify.bounds.batched import Boxes
 from lipverify.bounds.jacobian import JacobianBounds
 from lipverify.bounds.quadratic import Majorant, WarmStart
 from lipverify.confirm import Unconfirmed
-from lipverify.evidence import Bound, FeatureResult, PropertyResult, StageRecord, Witness
+from lipverify.evidence import (
+    Bound,
+    FeatureResult,
+    PropertyResult,
+    StageRecord,
+    TimePoint,
+    Witness,
+)
 from lipverify.interval import Interval
 from lipverify.search.branching import Candidate, PseudoCosts
 from lipverify.search.checkpoint.progress import Budget, PropertyProgress
@@ -63,6 +70,7 @@ _CLASSES: tuple[type, ...] = (
     Split,
     Stop,
     StoredInputState,
+    TimePoint,
     Unconfirmed,
     Unknown,
     Verified,
