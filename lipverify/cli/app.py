@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 
 from lipverify import __version__
-from lipverify.cli import audit, explain, graph, inspect, lipschitz, supports, verify
+from lipverify.cli import audit, evidence, explain, graph, inspect, lipschitz, supports, verify
 from lipverify.cli.console import stderr
 from lipverify.cli.exits import ExitCode
 from lipverify.errors import InputError
@@ -28,6 +28,7 @@ app = typer.Typer(
 app.command("verify", short_help="Decide the properties of spec files.")(verify.command)
 app.command("explain", short_help="Decide them, and show what each stage gained.")(explain.command)
 app.command("audit", short_help="Audit a model on a table of records.")(audit.command)
+app.command("evidence", short_help="Make or check an evidence bundle.")(evidence.command)
 app.command("lipschitz", short_help="Bound one Lipschitz constant.")(lipschitz.command)
 app.command("graph", short_help="Show forward and backward graph.")(graph.command)
 app.command("inspect", short_help="List operators, unsupported ones too.")(inspect.command)
