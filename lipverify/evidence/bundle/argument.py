@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from lipverify import figures
 from lipverify.evidence.bundle.record import Property, Record, Status
 
 Kind = Literal["goal", "strategy", "solution", "context", "assumption", "justification"]
@@ -26,6 +27,10 @@ class Element:
     undeveloped: bool = False
     status: Status | None = None
     counter: bool = False
+
+
+MEASURED = ("lipschitz", "radius")
+"""Kinds that, without a threshold, ask for an interval."""
 
 
 def argument(record: Record) -> tuple[Element, ...]:
@@ -161,13 +166,17 @@ def why_open(prop: Property) -> str:
 
 def _claimed(prop: Property, what: str, context: Element) -> Element:
     bound = prop.bound
-    known = ""
-    if bound is not None and bound.lower is not None and bound.upper is not None:
-        known = f", interval [{bound.lower:.6g}, {bound.upper:.6g}]"
+    known = "" if bound is None else figures.interval(bound.lower, bound.upper)
+    if prop.kind in MEASURED and prop.threshold is None:
+        text = f"{what} lies in {known}"
+    else:
+        text = f"{what} holds at every point of the region" + (
+            f"; interval {known}" if known else ""
+        )
     return Element(
         _goal(prop),
         "goal",
-        f"{what} holds at every point of the region{known}",
+        text,
         prop.spec,
         tuple(element.id for element in _solutions(prop) if element.kind == "solution"),
         (context.id, f"J{prop.id}"),
@@ -184,7 +193,8 @@ def _solutions(prop: Property) -> list[Element]:
         else "Bounds come from the proving side, moved outward by a bound of the rounding error; "
         "subproblems are closed halves, so they cover the region. Not checked independently"
     )
-    answer = f"Solver's answer ({prop.method}, {prop.subproblems} subproblems)"
+    count = "1 subproblem" if prop.subproblems == 1 else f"{prop.subproblems} subproblems"
+    answer = f"Solver's answer ({prop.method}, {count})"
     found = [
         Element(f"J{prop.id}", "justification", by, "record.json"),
         Element(f"Sn{prop.id}", "solution", answer, "record.json"),

@@ -1,7 +1,7 @@
 """gsn.svg: the argument drawn as a tree from left to right, without a foreign layout program.
 
-What supports an element stands to its right, its contexts, assumptions and justifications below
-these. An element that several others refer to is drawn once, beside the first.
+What supports an element stands to its right; contexts, assumptions and justifications stand below
+it. An element that several others refer to is drawn once, beside the first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,11 @@ from textwrap import wrap
 from lipverify.evidence.bundle.argument import Element, argument
 from lipverify.evidence.bundle.record import Record
 
-LETTERS, LINE, PAD = 38, 14.0, 9.0
+LETTERS, LINE, PAD = 36, 14.0, 9.0
 """Letters in a line of text, its height, and the space around."""
-WIDTH, GAP_X, GAP_Y, MARGIN = 268.0, 56.0, 14.0, 16.0
+WIDTH, GAP_X, GAP_Y, MARGIN = 236.0, 44.0, 14.0, 16.0
+INDENT = 20.0
+"""How far contexts stand to the right of what they belong to."""
 DIAMOND = 7.0
 MOST_LINES = 9
 STATUS = {"established": "#3f7d4f", "open": "#b27500", "refuted": "#8c1d40", None: "#5b6470"}
@@ -70,30 +72,31 @@ def gsn_svg(record: Record) -> str:
 
 
 def _layout(elements: Sequence[Element]) -> dict[str, _Placed]:
-    """Leaves one below the other, every other element at the middle of what it leads to."""
+    """Each element at the top of the block of what it leads to; blocks one below the other."""
     known = {element.id: element for element in elements}
-    children: dict[str, list[str]] = {}
+    owned: dict[str, tuple[list[str], list[str]]] = {}
     taken = {elements[0].id}
     for element in elements:
-        names = [*element.supported_by, *element.in_context_of]
-        children[element.id] = [n for n in dict.fromkeys(names) if n not in taken]
-        taken.update(names)
+        support = [name for name in element.supported_by if name not in taken]
+        taken.update(support)
+        context = [name for name in element.in_context_of if name not in taken]
+        taken.update(context)
+        owned[element.id] = (support, context)
     placed: dict[str, _Placed] = {}
-    bottom = MARGIN
 
-    def place(name: str, depth: int) -> _Placed:
-        nonlocal bottom
-        element = known[name]
-        lines = _lines(element)
-        top = bottom
-        below = [place(child, depth + 1) for child in children[name]]
-        middle = (below[0].middle + below[-1].middle) / 2 if below else top + _height(lines) / 2
-        y = max(top, middle - _height(lines) / 2)
-        bottom = max(bottom, y + _height(lines) + GAP_Y + (DIAMOND if element.undeveloped else 0))
-        placed[name] = _Placed(element, MARGIN + depth * (WIDTH + GAP_X), y, lines)
-        return placed[name]
+    def place(name: str, x: float, top: float) -> float:
+        """Returns where the next block may begin."""
+        here = placed[name] = _Placed(known[name], x, top, _lines(known[name]))
+        below = top + here.height + GAP_Y + (DIAMOND if here.element.undeveloped else 0)
+        support, context = owned[name]
+        for other in context:
+            below = place(other, x + INDENT, below)
+        beside = top
+        for other in support:
+            beside = place(other, x + WIDTH + INDENT + GAP_X, beside)
+        return max(below, beside)
 
-    place(elements[0].id, 0)
+    place(elements[0].id, MARGIN, MARGIN)
     return placed
 
 
@@ -109,18 +112,23 @@ def _height(lines: Sequence[str]) -> float:
 
 
 def _arrows(p: _Placed, placed: Mapping[str, _Placed]) -> list[str]:
-    start = (p.x + WIDTH, p.middle)
     found = []
-    for names, head in ((p.element.supported_by, "solid"), (p.element.in_context_of, "hollow")):
-        for name in names:
-            end = placed[name]
-            bend = (start[0] + end.x) / 2
-            dashes = ' stroke-dasharray="4 3"' if end.element.counter else ""
-            found.append(
-                f'<path d="M {start[0]:.1f} {start[1]:.1f} C {bend:.1f} {start[1]:.1f} {bend:.1f} '
-                f'{end.middle:.1f} {end.x - 1:.1f} {end.middle:.1f}" fill="none" stroke="#555"'
-                f'{dashes} marker-end="url(#{head})"/>'
-            )
+    for name in p.element.supported_by:
+        end = placed[name]
+        x, y = p.x + WIDTH, p.middle
+        bend = end.x - GAP_X / 2
+        found.append(
+            f'<path d="M {x:.1f} {y:.1f} H {bend - GAP_X / 2:.1f} C {bend:.1f} {y:.1f} {bend:.1f} '
+            f'{end.middle:.1f} {end.x - 1:.1f} {end.middle:.1f}" fill="none" stroke="#555" '
+            'marker-end="url(#solid)"/>'
+        )
+    for name in p.element.in_context_of:
+        end = placed[name]
+        dashes = ' stroke-dasharray="4 3"' if end.element.counter else ""
+        found.append(
+            f'<path d="M {p.x + INDENT / 2:.1f} {p.y + p.height:.1f} V {end.middle:.1f} '
+            f'H {end.x - 1:.1f}" fill="none" stroke="#555"{dashes} marker-end="url(#hollow)"/>'
+        )
     return found
 
 

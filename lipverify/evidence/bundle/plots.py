@@ -146,9 +146,9 @@ def margin_plot(prop: Property) -> str:
             f'<line x1="{x(limit):.1f}" x2="{x(limit):.1f}" y1="{TOP}" y2="{bottom}" '
             f'stroke="{LIMIT}" stroke-width="1.5" stroke-dasharray="5 3"/>'
         )
-    for value in (low, (low + high) / 2, high):
+    for value, anchor in ((low, "start"), ((low + high) / 2, "middle"), (high, "end")):
         parts.append(
-            f'<text x="{x(value):.1f}" y="{bottom + 16}" text-anchor="middle">{value:.4g}</text>'
+            f'<text x="{x(value):.1f}" y="{bottom + 16}" text-anchor="{anchor}">{value:.4g}</text>'
         )
     return _svg(parts, f"margins of {prop.id}", WIDTH, height)
 

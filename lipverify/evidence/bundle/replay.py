@@ -41,6 +41,8 @@ def replay_counterexample(
     prop = spec.properties[index]
     try:
         points = torch.tensor(recorded["inputs"], dtype=torch.float64)
+        if points.ndim != 2 or len(points) != _count(prop):
+            return Replayed(False, (), None, f"expected {_count(prop)} input points")
         outputs = network.original(points)
         deviation = _deviation(outputs, recorded["outputs"])
         if not isinstance(prop, Radius | VnnLib) and not bool(spec.region.contains(points).all()):
@@ -86,7 +88,8 @@ def _violates(
     """By the property's own words, and those in numbers."""
     match prop:
         case Lipschitz():
-            assert prop.at_most is not None
+            if prop.at_most is None:
+                return False, "the property asks for an interval, which nothing can violate"
             value = prove_norm(backward_graph(network.graph), norm_query(prop), points[0]).value
             text = f"the derivative's norm is proved to be at least {value:.9g}"
             return value > prop.at_most, f"{text}, claimed at most {prop.at_most:.9g}"
@@ -110,9 +113,20 @@ def _violates(
             return prop.file.holds(*values), "the file's constraints, evaluated as written"
 
 
+def _count(prop: Property) -> int:
+    """How many points a counterexample has."""
+    match prop:
+        case Monotonicity():
+            return 2
+        case VnnLib():
+            return prop.file.layout.copies
+        case _:
+            return 1
+
+
 def _moves_wrong(prop: Monotonicity, points: Tensor, outputs: Tensor) -> tuple[bool, str]:
     moved = (points[0] != points[1]).nonzero().flatten().tolist()
-    if len(points) != 2 or len(moved) != 1:
+    if len(moved) != 1:
         return False, "the pair does not differ in one input alone"
     (index,) = moved
     step = float(points[1, index] - points[0, index])

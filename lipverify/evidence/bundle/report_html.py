@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
+from lipverify import figures
 from lipverify.errors import MissingDependency
 from lipverify.evidence.bundle.argument import overall, why_open
 from lipverify.evidence.bundle.certificates import Split
 from lipverify.evidence.bundle.gsn_svg import gsn_svg
 from lipverify.evidence.bundle.plots import margin_plot, timeline_plot, tree_plot
-from lipverify.evidence.bundle.record import Property, Record
+from lipverify.evidence.bundle.record import Interval, Property, Record, Stage
 
 COLOURS = {"established": "#cfe8d5", "refuted": "#f3c9cf", "open": "#f6e3b0"}
 WORDS = {"established": "shown", "refuted": "refuted", "open": "not shown"}
@@ -32,6 +33,7 @@ def html_report(record: Record, graphs: Mapping[str, str], trees: Mapping[str, l
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters["interval"] = _interval
     environment.filters["figure"] = _figure
     environment.filters["short"] = _short
     return environment.from_string(text).render(
@@ -75,12 +77,17 @@ def _property(record: Record, prop: Property, trees: Mapping[str, list[Split]]) 
         "tree": tree_plot(tree) if tree else "",
         "nodes": len(tree) if tree else 0,
         "leaves": sum(not node.label for node in tree) if tree else 0,
-        "why": "" if prop.status == "established" else why_open(prop),
+        "why": why_open(prop) if prop.status == "open" else "",
     }
 
 
+def _interval(ends: Interval | Stage) -> str:
+    """Rounded outward; an end that is not known is unbounded."""
+    return figures.interval(ends.lower, ends.upper)
+
+
 def _figure(value: float | None) -> str:
-    return "unbounded" if value is None else f"{value:.6g}"
+    return "?" if value is None else f"{value:.6g}"
 
 
 def _short(values: list[float | None]) -> str:

@@ -13,10 +13,12 @@ INSTALL = "pip install lipverify[sign]"
 def sign(content: bytes, key_file: str | Path) -> tuple[bytes, bytes]:
     """The signature (64 bytes) and the public key in PEM; `key_file` holds the private one."""
     serialization, ed25519 = _package()
+    from cryptography.exceptions import UnsupportedAlgorithm
+
     data = _read(key_file, "--sign")
     try:
         key = serialization.load_pem_private_key(data, password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise InputError(f"--sign {key_file}: {_EXPECTED_PRIVATE} ({error})") from error
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise InputError(f"--sign {key_file}: {_EXPECTED_PRIVATE}")
@@ -38,24 +40,13 @@ def is_signed_by(content: bytes, signature: bytes, public_key: bytes, where: str
     return True
 
 
-def same_key(first: bytes, second: bytes, where: str) -> bool:
-    """Whether two PEM files hold one key."""
-    return _public(first, where).public_bytes_raw() == _public(second, where).public_bytes_raw()
-
-
-def is_available() -> bool:
-    try:
-        _package()
-    except MissingDependency:
-        return False
-    return True
-
-
 def _public(data: bytes, where: str) -> Any:
     serialization, ed25519 = _package()
+    from cryptography.exceptions import UnsupportedAlgorithm
+
     try:
         key = serialization.load_pem_public_key(data)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise InputError(f"{where}: {_EXPECTED_PUBLIC} ({error})") from error
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise InputError(f"{where}: {_EXPECTED_PUBLIC}")

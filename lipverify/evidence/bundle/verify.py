@@ -27,8 +27,18 @@ from lipverify.evidence.bundle.statement import (
     UNLISTED,
     files_of,
     sha256,
+    statement_text,
     sums_text,
 )
+
+PLURALS = {
+    "certificate": "certificates",
+    "counterexample": "counterexamples",
+    "witness": "witnesses",
+}
+"""What is looked at again, and how several are called."""
+
+UNSIGNED = "no signature: hashes show damage, not who made the bundle"
 
 Kind = Literal["wrong", "not checked"]
 
@@ -75,7 +85,7 @@ def verify_bundle(folder: str | Path, key_file: str | Path | None = None) -> Ver
     checked = [f"{len(files_of(place))} files against their SHA-256"]
     signed, said = _signature(place, key_file)
     found += signed
-    checked += [said] if said else []
+    checked += [said or UNSIGNED]
     record = None
     if not any(finding.kind == "wrong" for finding in found):
         record = _record(place)
@@ -88,7 +98,11 @@ def verify_bundle(folder: str | Path, key_file: str | Path | None = None) -> Ver
 
 
 def _hashes(folder: Path) -> Iterator[Finding]:
-    """Files that were changed, added or taken away."""
+    """Files that were changed, added or taken away.
+
+    The statement knows all files; `SHA256SUMS` knows the statement. Where these two do not fit
+    together, files are held against the one that is left, and the other is reported.
+    """
     present = files_of(folder)
     for name in present:
         if (folder / name).is_symlink() or not (folder / name).is_file():
@@ -98,60 +112,50 @@ def _hashes(folder: Path) -> Iterator[Finding]:
     for name in (STATEMENT, SUMS):
         if name not in actual:
             yield Finding("wrong", name, "is missing")
-    stated = _subjects(folder) if STATEMENT in actual else {}
-    if isinstance(stated, str):
-        yield Finding("wrong", STATEMENT, stated)
-        stated = {}
     listed = _listed(folder) if SUMS in actual else {}
-    for name in sorted({*stated, *listed, *actual} - {STATEMENT, SUMS}):
-        yield from _file(name, stated, listed, actual)
-    yield from _lists(folder, stated, listed, actual)
-
-
-def _file(
-    name: str, stated: dict[str, str], listed: dict[str, str], actual: dict[str, str]
-) -> Iterator[Finding]:
-    expected = listed if name in UNLISTED else stated or listed
-    if name not in expected:
-        if name in actual:
-            yield Finding("wrong", name, f"was added: {STATEMENT} does not know it")
-    elif name not in actual:
-        yield Finding("wrong", name, "is missing")
-    elif actual[name] != expected[name]:
-        yield Finding(
-            "wrong",
-            name,
-            f"was changed: its SHA-256 is {actual[name]}, expected {expected[name]}",
-        )
-
-
-def _lists(
-    folder: Path, stated: dict[str, str], listed: dict[str, str], actual: dict[str, str]
-) -> Iterator[Finding]:
-    """The two lists against each other, byte by byte."""
-    if STATEMENT not in actual or SUMS not in actual:
-        return
-    if listed.get(STATEMENT) != actual[STATEMENT]:
+    stated = _subjects(folder) if STATEMENT in actual else None
+    whole = stated is not None and listed.get(STATEMENT, actual[STATEMENT]) == actual[STATEMENT]
+    expected = listed
+    if stated is not None and (whole or _as_rendered(folder, actual)):
+        kept = {name: listed[name] for name in UNLISTED if name in listed}
+        expected = {**kept, STATEMENT: actual[STATEMENT], **stated}
+        if SUMS in actual:
+            kept = {name: digest for name, digest in expected.items() if name != SUMS}
+            if (folder / SUMS).read_bytes() != sums_text(kept).encode():
+                yield Finding("wrong", SUMS, f"was changed: it does not follow from {STATEMENT}")
+                # Of the signature, only that list knows the hash; its own check is to follow.
+                expected = {**stated, **{n: actual[n] for n in UNLISTED if n in actual}}
+    elif STATEMENT in actual:
         yield Finding("wrong", STATEMENT, f"was changed, or its line in {SUMS} was")
-        return
-    # From here on, the statement is what it was; the list has to follow from it.
-    rest = {name: actual[name] for name in (STATEMENT, SIGNATURE) if name in actual}
-    text = (folder / SUMS).read_bytes()
-    if SIGNATURE in listed and listed[SIGNATURE] != rest.get(SIGNATURE):
-        return  # reported with the signature's file
-    if text != sums_text({**stated, **rest}).encode():
-        yield Finding("wrong", SUMS, f"was changed: it does not follow from {STATEMENT}")
+    for name in sorted({*expected, *actual} - {STATEMENT, SUMS}):
+        if name not in expected:
+            yield Finding("wrong", name, f"was added: {STATEMENT} does not know it")
+        elif name not in actual:
+            yield Finding("wrong", name, "is missing")
+        elif actual[name] != expected[name]:
+            who = f", or its line in {SUMS} was" if name == SIGNATURE else ""
+            detail = f"was changed{who}: its SHA-256 is {actual[name]}, expected {expected[name]}"
+            yield Finding("wrong", name, detail)
 
 
-def _subjects(folder: Path) -> dict[str, str] | str:
-    """Digests by name; words where the file is no statement of ours."""
+def _as_rendered(folder: Path, actual: dict[str, str]) -> bool:
+    """Whether the statement is what this version makes of record and files, to the byte."""
+    try:
+        record = Record.model_validate_json((folder / "record.json").read_bytes())
+    except (OSError, ValidationError):
+        return False
+    return (folder / STATEMENT).read_bytes() == statement_text(record, actual).encode()
+
+
+def _subjects(folder: Path) -> dict[str, str] | None:
+    """Digests by name; None where the file is no statement of ours."""
     try:
         document = json.loads((folder / STATEMENT).read_bytes())
         if document["_type"] != STATEMENT_TYPE or document["predicateType"] != PREDICATE_TYPE:
-            return "was changed: it is no statement of lipverify"
+            return None
         return {str(s["name"]): str(s["digest"]["sha256"]) for s in document["subject"]}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return f"was changed: it cannot be read ({type(error).__name__})"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _listed(folder: Path) -> dict[str, str]:
@@ -234,14 +238,16 @@ def _again(folder: Path, record: Record) -> tuple[list[Finding], list[str]]:
             found.append(
                 Finding("wrong", network.path, "is not the network that record.json is about")
             )
-    counts = {"certificate": 0, "counterexample": 0, "witness": 0}
+    counts = dict.fromkeys(PLURALS, 0)
     for prop in record.properties:
         if prop.spec in sources:
             for what, finding in _property(folder, record, prop, sources[prop.spec]):
                 counts[what] += 1
                 found += [] if finding is None else [finding]
+    bare = sum(p.status == "established" and p.certificate is None for p in record.properties)
     said = [f"{len(sources)} specs and their networks against record.json"]
-    said += [f"{count} of kind {what}, again" for what, count in counts.items() if count]
+    said += [f"{PLURALS[what]}, checked again: {count}" for what, count in counts.items() if count]
+    said += [f"nothing of {bare} verified properties without a certificate"] if bare else []
     return found, said
 
 
