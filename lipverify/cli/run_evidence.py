@@ -32,7 +32,7 @@ def check(folder: str, key_file: str | None) -> ExitCode:
         stderr().print(f"{mark}{finding}", soft_wrap=True)
     console = stdout()
     for text in found.checked:
-        console.print(f"checked: {text}", soft_wrap=True)
+        console.print(text, soft_wrap=True)
     if found.wrong:
         console.print(f"{folder}: {len(found.wrong)} wrong", soft_wrap=True)
         return ExitCode.FALSIFIED

@@ -150,7 +150,7 @@ def test_signed(signed: tuple[Path, Path]) -> None:
     for given in (None, key):
         found = verify_bundle(folder, given)
         assert not found.findings
-        assert any(text.startswith("signature") for text in found.checked)
+        assert any(text.startswith("signature: by") for text in found.checked)
     assert b"PRIVATE" not in b"".join((folder / name).read_bytes() for name in files_of(folder))
 
 

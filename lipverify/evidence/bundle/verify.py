@@ -38,7 +38,7 @@ PLURALS = {
 }
 """What is looked at again, and how several are called."""
 
-UNSIGNED = "no signature: hashes show damage, not who made the bundle"
+UNSIGNED = "signature: none; hashes show damage, not who made the bundle"
 
 Kind = Literal["wrong", "not checked"]
 
@@ -82,7 +82,7 @@ def verify_bundle(folder: str | Path, key_file: str | Path | None = None) -> Ver
     if not (place / STATEMENT).is_file() and not (place / SUMS).is_file():
         raise InputError(f"{folder}: holds no {STATEMENT}; expected a folder that evidence made")
     found = list(_hashes(place))
-    checked = [f"{len(files_of(place))} files against their SHA-256"]
+    checked = [f"{len(files_of(place))} files: compared with their SHA-256"]
     signed, said = _signature(place, key_file)
     found += signed
     checked += [said or UNSIGNED]
@@ -197,8 +197,8 @@ def _signature(folder: Path, key_file: str | Path | None) -> tuple[list[Finding]
             raise
         return [Finding("wrong", KEY, str(error))], ""
     if given is not None:
-        return [], f"signature by {key_file}"
-    return [], f"signature by the key in {KEY} (whose it is, tells only --verify-key)"
+        return [], f"signature: by {key_file}"
+    return [], f"signature: by the key in {KEY}; whose that is, only --verify-key tells"
 
 
 def _key(path: str | Path) -> bytes:
@@ -245,9 +245,9 @@ def _again(folder: Path, record: Record) -> tuple[list[Finding], list[str]]:
                 counts[what] += 1
                 found += [] if finding is None else [finding]
     bare = sum(p.status == "established" and p.certificate is None for p in record.properties)
-    said = [f"{len(sources)} specs and their networks against record.json"]
-    said += [f"{PLURALS[what]}, checked again: {count}" for what, count in counts.items() if count]
-    said += [f"nothing of {bare} verified properties without a certificate"] if bare else []
+    said = [f"{len(sources)} specs and their networks: compared with record.json"]
+    said += [f"{count} {PLURALS[what]}: looked at again" for what, count in counts.items() if count]
+    said += [f"{bare} verified properties: no certificate to check"] if bare else []
     return found, said
 
 
