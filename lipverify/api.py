@@ -157,7 +157,7 @@ def verify_spec(
 
             known = checkpoint.answer(index, check)
             if known is not None:
-                yield replace(known, spec=name, name=spec.name, **_asked(spec, index))
+                yield replace(known, spec=name, name=spec.name, **asked_of(spec, index))
                 continue
             begun = checkpoint.begin(index, timeout)
             note = Note(on_progress, index, begun.clock)
@@ -182,13 +182,13 @@ def verify_spec(
                 remark=decision.remark,
                 network=str(spec.network or network.source),
                 timeline=note.timeline,
-                **_asked(spec, index),
+                **asked_of(spec, index),
             )
             yield checkpoint.finish(result)
 
 
-def _asked(spec: Spec, index: int) -> dict[str, Any]:
-    """What a result says of its question."""
+def asked_of(spec: Spec, index: int) -> dict[str, Any]:
+    """The fields of a `PropertyResult` that are about its question."""
     prop = spec.properties[index]
     return {
         "asked": prop.describe(spec.features),

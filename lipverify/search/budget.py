@@ -70,9 +70,14 @@ class Note:
         return tuple(self._timeline)
 
     def _mark(self, point: TimePoint) -> None:
+        """What was known stays known: a stage may not repeat what another one found."""
         points = self._timeline
-        if points and (points[-1].lower, points[-1].upper) == (point.lower, point.upper):
-            return
+        if points:
+            lower = _best(max, points[-1].lower, point.lower)
+            upper = _best(min, points[-1].upper, point.upper)
+            if (lower, upper) == (points[-1].lower, points[-1].upper):
+                return
+            point = replace(point, lower=lower, upper=upper)
         points.append(point)
         if len(points) > TIMELINE_POINTS:
             # The last one stays: it is the interval that was reached.
@@ -95,6 +100,15 @@ class Note:
             self._began += last.seconds
         self._stages.append(replace(new, seconds=new.seconds - self._began))
         return new.detail
+
+
+def _best(
+    better: Callable[[float, float], float], old: float | None, new: float | None
+) -> float | None:
+    """The better one of two ends, as far as they are known."""
+    if old is None or new is None:
+        return new if old is None else old
+    return better(old, new)
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,11 @@ class ResultFile:
 def read_results(paths: Sequence[str | Path]) -> list[ResultFile]:
     """All result files; `InputError` for what cannot be used, and for answers given twice."""
     found = [_read(Path(path)) for path in paths]
-    seen: dict[tuple[str, int], Path] = {}
+    seen: dict[tuple[str, int, str], Path] = {}
     for file in found:
         for result in file.results:
-            key = (str(file.find(result["spec"]).resolve()), int(result["property"]))
+            spec = str(file.find(result["spec"]).resolve())
+            key = (spec, int(result["property"]), str(result.get("network")))
             if key in seen:
                 raise InputError(
                     f"{file.path}: property {key[1]} of {result['spec']} is also answered in "

@@ -47,10 +47,15 @@ class Sources:
         """What a result is about; `InputError` where it has changed since."""
         path = file.find(result["spec"])
         key = _plain(path)
+        model = file.find(result["network"]) if is_vnnlib(path) else None
         if key not in self._sources:
-            model = file.find(result["network"]) if is_vnnlib(path) else None
             self._sources[key] = self.read(path, model)
         source = self._sources[key]
+        if model is not None and _plain(model) != source.network_path:
+            raise InputError(
+                f"{file.path}: {path} is asked of two networks, {source.network_path} and {model}; "
+                "make a bundle for each"
+            )
         _check_same(file, result, source)
         return source
 
