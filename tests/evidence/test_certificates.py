@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lipverify.cli import main
 from lipverify.evidence.bundle import certificates, verify_bundle
 from lipverify.evidence.bundle.certificates import Check, Split, split_tree
 from lipverify.evidence.bundle.record import Record
 from tests.evidence.conftest import inside
+from tests.evidence.manifests import load, stating
 
 TREE = (
     {"steps": [], "split": {"layer": 0, "neuron": 3, "at": "0x0.0p+0"}},
@@ -24,9 +26,11 @@ TREE = (
 )
 
 
-def write_certificate(path: Path, nodes: tuple[dict[str, Any], ...] = TREE) -> Path:
+def write_certificate(
+    path: Path, nodes: tuple[dict[str, Any], ...] = TREE, manifest: dict[str, Any] | None = None
+) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("manifest.json", "{}")
+        archive.writestr("manifest.json", json.dumps(manifest or {}))
         archive.writestr("tree.jsonl", "".join(json.dumps(node) + "\n" for node in nodes))
     return path
 
@@ -82,7 +86,8 @@ def certified(work: Path, tmp_path: Path) -> Path:
     """A folder like `work` in which the first result has a certificate."""
     folder = Path(shutil.copytree(work, tmp_path / "work"))
     document = json.loads((folder / "decided.json").read_text())
-    write_certificate(folder / "wine.lipcert")
+    network, spec = load(folder / "specs" / "wine_sigmoid_robust.yaml")
+    write_certificate(folder / "wine.lipcert", manifest=stating(network, spec))
     document["results"][0]["certificate"] = {"path": "wine.lipcert"}
     (folder / "decided.json").write_text(json.dumps(document))
     return folder
@@ -117,6 +122,7 @@ def test_filed(
     assert {row.certificate for row in record.traceability if row.property == "P1"} == {
         f"{prop.certificate.path} ({verdict})"
     }
+    assert prop.certificate.claim == "matches", prop.certificate.claim_detail
     gsn = (out / "gsn.yaml").read_text()
     assert ("NOT SHOWN: wine-sigmoid-robust[0]" in gsn) == (status == "open")
 
@@ -154,3 +160,26 @@ def test_certificate_that_changed_since_is_refused(certified: Path, tmp_path: Pa
     (certified / "decided.json").write_text(json.dumps(document))
     with inside(certified):
         assert main(["evidence", "decided.json", "--out", str(tmp_path / "x")]) == 3
+
+
+def test_certificate_of_something_else(certified: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checker accepts it, but it states less than the property: nothing may rest on it."""
+    network, spec = load(certified / "specs" / "wine_sigmoid_robust.yaml")
+    manifest = stating(network, spec)
+    manifest["property"]["unsafe"].pop()
+    write_certificate(certified / "wine.lipcert", manifest=manifest)
+    out, record = bundle(certified, "accepted", monkeypatch)
+    assert record.properties[0].status == "open" and record.coverage.certified == 0
+    goal = yaml.safe_load((out / "gsn.yaml").read_text())["GP1"]
+    assert goal["undeveloped"] is True and "states something else" in goal["text"]
+    assert not verify_bundle(out).wrong
+
+
+def test_more_certificates_are_filed(certified: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = json.loads((certified / "decided.json").read_text())
+    document["results"][0]["more_certificates"] = [{"path": "wine.lipcert"}]
+    (certified / "decided.json").write_text(json.dumps(document))
+    out, record = bundle(certified, "accepted", monkeypatch)
+    (more,) = record.properties[0].more_certificates
+    assert (out / more.path).is_file()
+    assert "2 certificates: looked at again" in verify_bundle(out).checked

@@ -158,7 +158,12 @@ def _property(record: Record, prop: Property) -> list[Element]:
 def why_open(prop: Property) -> str:
     """Why a property is not claimed, in words."""
     if prop.verdict == "verified":
-        return "the checker rejects its certificate"
+        certificate = prop.certificate
+        if certificate is not None and certificate.checker == "rejected":
+            return "the checker rejects its certificate"
+        if certificate is not None and certificate.claim == "differs":
+            return f"its certificate states something else: {certificate.claim_detail}"
+        return "its witness is not confirmed"
     if prop.verdict == "falsified":
         return "reported as falsified, but the counterexample could not be replayed"
     return prop.reason or "unknown"
@@ -186,7 +191,7 @@ def _claimed(prop: Property, what: str, context: Element) -> Element:
 
 def _solutions(prop: Property) -> list[Element]:
     certificate = prop.certificate
-    checked = certificate is not None and certificate.checker == "accepted"
+    checked = certificate is not None and certificate.proves
     by = (
         "A separate checker re-proves it in exact arithmetic from the certificate"
         if checked
@@ -200,6 +205,6 @@ def _solutions(prop: Property) -> list[Element]:
         Element(f"Sn{prop.id}", "solution", answer, "record.json"),
     ]
     if certificate is not None:
-        text = f"Certificate, {certificate.checker}"
+        text = f"Certificate, {certificate.word}"
         found.append(Element(f"Sn{prop.id}C", "solution", text, certificate.path))
     return found

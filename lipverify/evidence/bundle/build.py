@@ -28,7 +28,7 @@ def build_record(
     results: Sequence[ResultFile],
     sources: Mapping[tuple[int, int], Source],
     places: Mapping[Path, str],
-    filed: Mapping[tuple[int, int], r.Certificate],
+    filed: Mapping[tuple[int, int], Sequence[r.Certificate]],
     graphs: Mapping[str, str | None],
 ) -> r.Record:
     """The record; sources and certificates are found by (file, result), both counted from 0.
@@ -36,7 +36,7 @@ def build_record(
     `graphs` leads from a network's place to that of its drawing.
     """
     properties = [
-        _property(f"P{number + 1}", key, result, sources[key], places, filed.get(key))
+        _property(f"P{number + 1}", key, result, sources[key], places, filed.get(key, ()))
         for number, (key, result) in enumerate(
             ((i, j), result)
             for i, file in enumerate(results)
@@ -72,12 +72,13 @@ def _property(
     result: Mapping[str, Any],
     source: Source,
     places: Mapping[Path, str],
-    certificate: r.Certificate | None,
+    filed: Sequence[r.Certificate],
 ) -> r.Property:
     index = int(result["property"])
     prop = source.spec.properties[index]
     bound = None if result["bound"] is None else r.Interval(**result["bound"])
     replay = _replay(source, index, result)
+    certificate = filed[0] if filed else None
     return r.Property(
         id=name,
         spec=places[source.path],
@@ -116,6 +117,7 @@ def _property(
             detail=replay.detail,
         ),
         certificate=certificate,
+        more_certificates=list(filed[1:]),
         remark=result.get("remark", ""),
         question_sha256=result["question_sha256"],
         resumed=bool(result.get("resumed", False)),
@@ -135,7 +137,7 @@ def _replay(source: Source, index: int, result: Mapping[str, Any]) -> Replayed |
 
 def _status(verdict: str, replay: Replayed | None, certificate: r.Certificate | None) -> r.Status:
     """Established only if nothing speaks against it; refuted only if it was seen again."""
-    rejected = certificate is not None and certificate.checker == "rejected"
+    rejected = certificate is not None and certificate.denies
     denied = replay is not None and not replay.confirmed
     if verdict == "verified" and not rejected and not denied:
         return "established"
@@ -156,9 +158,7 @@ def _coverage(properties: Sequence[r.Property], specs: int, unanswered: list[str
         falsified=verdicts.count("falsified"),
         unknown=verdicts.count("unknown"),
         certified=sum(
-            p.verdict == "verified"
-            and p.certificate is not None
-            and p.certificate.checker == "accepted"
+            p.status == "established" and p.certificate is not None and p.certificate.proves
             for p in properties
         ),
         unanswered=unanswered,
@@ -173,9 +173,7 @@ def _trace(requirement: str, prop: r.Property) -> r.Trace:
         asked=prop.asked,
         verdict=prop.verdict,
         status=prop.status,
-        certificate="none"
-        if certificate is None
-        else f"{certificate.path} ({certificate.checker})",
+        certificate="none" if certificate is None else f"{certificate.path} ({certificate.word})",
     )
 
 

@@ -9,6 +9,7 @@ from lipverify.errors import InputError
 from lipverify.evidence.bundle import certificates
 from lipverify.evidence.bundle.build import build_record
 from lipverify.evidence.bundle.certificates import Split
+from lipverify.evidence.bundle.claims import compare
 from lipverify.evidence.bundle.gsn_svg import gsn_svg
 from lipverify.evidence.bundle.record import SCHEMA_FILE, Certificate, Record, published_schema
 from lipverify.evidence.bundle.report_gsn import gsn_yaml
@@ -164,24 +165,38 @@ def _file_certificates(
     results: Sequence[ResultFile],
     sources: Mapping[tuple[int, int], Source],
     places: Mapping[Path, str],
-) -> dict[tuple[int, int], Certificate]:
-    """Copied and checked, those that the results have."""
-    found: dict[tuple[int, int], Certificate] = {}
-    for (i, j), source in sources.items():
-        entry = results[i].results[j].get("certificate")
-        name = certificates.filed(entry)
-        if name is None:
-            continue
-        place = f"{CERTIFICATES}/P{len(found) + 1}-{Path(name).name}"
-        _copy(results[i].find(name), folder / place)
-        digest = sha256(folder / place)
-        said = entry.get("sha256") if isinstance(entry, dict) else None
-        if said is not None and said != digest:
-            raise InputError(f"{name}: has changed since it was written; verify again")
-        checked = certificates.check(folder / place, folder / places[source.network_path])
-        found[i, j] = Certificate(
-            path=place, sha256=digest, checker=checked.verdict, detail=checked.detail
-        )
+) -> dict[tuple[int, int], list[Certificate]]:
+    """Copied, checked and held against their properties, those that the results have."""
+    found: dict[tuple[int, int], list[Certificate]] = {}
+    for number, ((i, j), source) in enumerate(sources.items()):
+        result = results[i].results[j]
+        entries = [result.get("certificate"), *result.get("more_certificates", ())]
+        for entry in entries:
+            name = certificates.filed(entry)
+            if name is None:
+                continue
+            mine = found.setdefault((i, j), [])
+            place = f"{CERTIFICATES}/P{number + 1}-{len(mine) + 1}-{Path(name).name}"
+            _copy(results[i].find(name), folder / place)
+            digest = sha256(folder / place)
+            said = entry.get("sha256") if isinstance(entry, dict) else None
+            if said is not None and said != digest:
+                raise InputError(f"{name}: has changed since it was written; verify again")
+            checked = certificates.check(folder / place, folder / places[source.network_path])
+            upper = None if result["bound"] is None else result["bound"]["upper"]
+            stated = compare(
+                folder / place, source.network, source.spec, int(result["property"]), upper
+            )
+            mine.append(
+                Certificate(
+                    path=place,
+                    sha256=digest,
+                    checker=checked.verdict,
+                    detail=checked.detail,
+                    claim=stated.claim,
+                    claim_detail=stated.detail,
+                )
+            )
     return found
 
 

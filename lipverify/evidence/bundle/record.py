@@ -126,6 +126,27 @@ class Certificate(_Part):
     sha256: Sha256
     checker: Literal["accepted", "rejected", "not checked"]
     detail: str
+    claim: Literal["matches", "differs", "not compared"] = Field(
+        description="whether it states what the property asks, or more"
+    )
+    claim_detail: str
+
+    @property
+    def proves(self) -> bool:
+        """Whether it stands for the property."""
+        return self.checker == "accepted" and self.claim == "matches"
+
+    @property
+    def denies(self) -> bool:
+        """Whether a property may not be claimed beside it."""
+        return self.checker == "rejected" or self.claim == "differs"
+
+    @property
+    def word(self) -> str:
+        """What is to be said of it, in a few words."""
+        if self.checker != "accepted" or self.claim == "matches":
+            return self.checker
+        return "accepted, but of another claim" if self.denies else "accepted, claim not compared"
 
 
 class Feature(_Part):
@@ -172,6 +193,9 @@ class Property(_Part):
     counterexample: Counterexample | None
     replay: Replay | None
     certificate: Certificate | None
+    more_certificates: list[Certificate] = Field(
+        description="of a property that takes several, or of its witness"
+    )
     remark: str
     question_sha256: Sha256
     resumed: bool
@@ -189,7 +213,9 @@ class Coverage(_Part):
     verified: int
     falsified: int
     unknown: int
-    certified: int = Field(description="verified, with a certificate that the checker accepts")
+    certified: int = Field(
+        description="verified, with a certificate that states it and that the checker accepts"
+    )
     unanswered: list[str] = Field(description="properties of the specs without any result")
 
 

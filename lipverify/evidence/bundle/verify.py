@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from lipverify.errors import InputError, LipverifyError, MissingDependency
 from lipverify.evidence.bundle import certificates, signature
-from lipverify.evidence.bundle.record import Property, Record
+from lipverify.evidence.bundle.claims import compare
+from lipverify.evidence.bundle.record import Certificate, Property, Record
 from lipverify.evidence.bundle.replay import replay_counterexample, replay_witness
 from lipverify.evidence.bundle.sources import Source, Sources
 from lipverify.evidence.bundle.statement import (
@@ -255,20 +256,10 @@ def _property(
     folder: Path, record: Record, prop: Property, source: Source
 ) -> Iterator[tuple[str, Finding | None]]:
     """What was looked at, with what is wrong."""
-    certificate = prop.certificate
-    if certificate is not None:
-        network = record.spec(prop.spec).network
-        said = certificates.check(_inside(folder, certificate.path), _inside(folder, network))
-        finding = None
-        if said.verdict == "not checked":
-            finding = Finding("not checked", certificate.path, said.detail)
-        elif said.verdict != certificate.checker and certificate.checker != "not checked":
-            text = f"{said.verdict} by the checker, {certificate.checker} in record.json"
-            finding = Finding("wrong", certificate.path, f"{text}: {said.detail}")
-        elif said.verdict == "rejected" and prop.status == "established":
-            text = f"{prop.id} is claimed, and the checker rejects its certificate: {said.detail}"
-            finding = Finding("wrong", certificate.path, text)
-        yield "certificate", finding
+    first = [] if prop.certificate is None else [prop.certificate]
+    for certificate in (*first, *prop.more_certificates):
+        network = _inside(folder, record.spec(prop.spec).network)
+        yield "certificate", _certificate(folder, prop, source, certificate, network)
     replayed, what = None, "counterexample"
     if prop.counterexample is not None:
         recorded: dict[str, Any] = prop.counterexample.model_dump()
@@ -283,6 +274,27 @@ def _property(
         text = f"the {what} of {prop.id} is not confirmed: {replayed.detail}"
         wrong = expected and not replayed.confirmed
         yield what, Finding("wrong", "record.json", text) if wrong else None
+
+
+def _certificate(
+    folder: Path, prop: Property, source: Source, certificate: Certificate, network: Path
+) -> Finding | None:
+    path = _inside(folder, certificate.path)
+    upper = None if prop.bound is None else prop.bound.upper
+    stated = compare(path, source.network, source.spec, prop.index, upper)
+    if stated.claim != certificate.claim:
+        text = f"its claim {stated.claim} ({stated.detail}); record.json: {certificate.claim}"
+        return Finding("wrong", certificate.path, text)
+    said = certificates.check(path, network)
+    if said.verdict == "not checked":
+        return Finding("not checked", certificate.path, said.detail)
+    if said.verdict != certificate.checker and certificate.checker != "not checked":
+        text = f"{said.verdict} by the checker, {certificate.checker} in record.json"
+        return Finding("wrong", certificate.path, f"{text}: {said.detail}")
+    if prop.status == "established" and (said.verdict == "rejected" or stated.claim == "differs"):
+        text = f"{prop.id} is claimed, but this is {said.verdict}, its claim {stated.claim}"
+        return Finding("wrong", certificate.path, f"{text}: {said.detail} {stated.detail}".strip())
+    return None
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -67,9 +67,9 @@ def limits(properties: Sequence[Property], coverage: Coverage) -> list[str]:
     bare = coverage.verified - coverage.certified
     if bare:
         found.append(
-            f"{bare} of {coverage.verified} verified properties have no certificate that the "
-            "checker accepts: they rest on the solver's float64 arithmetic, moved outward by a "
-            "bound of its rounding error, and on the solver's code."
+            f"{bare} of {coverage.verified} verified properties have no certificate that states "
+            "them and that the checker accepts: they rest on the solver's float64 arithmetic, "
+            "moved outward by a bound of its rounding error, and on the solver's code."
         )
     unconfirmed = [p.id for p in properties if p.verdict == "falsified" and p.status != "refuted"]
     if unconfirmed:
