@@ -29,6 +29,9 @@ from lipverify.evidence.run_record import RunRecord, now
 from lipverify.search.checkpoint import check_free, checkpoint_file
 from lipverify.verdict import Falsified, Unknown, Verdict
 
+FOLDERS = ("checkpoint", "certify")
+"""Settings that name files of this machine, and do not change what is found."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -107,7 +110,7 @@ def execute(prepared: Prepared, settings: Settings) -> ExitCode:
 
 
 def _run_record(settings: Settings, started: str, seconds: float) -> RunRecord:
-    config = {key: value for key, value in asdict(settings.config).items() if key != "checkpoint"}
+    config = {key: value for key, value in asdict(settings.config).items() if key not in FOLDERS}
     return RunRecord(settings.command, started, seconds, config, settings.threads, settings.jobs)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from lipverify.network import Network, load_network
 from lipverify.region import Ball
 from lipverify.spec import Spec, bind, read_spec
-from lipverify.spec.property import Lipschitz, Monotonicity, Robustness
+from lipverify.spec.property import Lipschitz, Monotonicity, Radius, Robustness
 
 
 def load(path: Path) -> tuple[Network, Spec]:
@@ -44,13 +44,14 @@ def stating(network: Network, spec: Spec, index: int = 0) -> dict[str, Any]:
 def _property(network: Network, spec: Spec, index: int) -> dict[str, Any]:
     prop, size = spec.properties[index], network.graph.output_size
     match prop:
-        case Robustness():
+        case Robustness() | Radius():
             label = prop.label
+            margin = prop.margin if isinstance(prop, Robustness) else 0.0
             if label is None:
                 label = int(network.original(spec.region.center.unsqueeze(0))[0].argmax())
             unit = np.eye(size)
             clauses = [
-                {"coefficients": floats(unit[label] - unit[j]), "offsets": floats([-prop.margin])}
+                {"coefficients": floats(unit[label] - unit[j]), "offsets": floats([-margin])}
                 for j in range(size)
                 if j != label
             ]

@@ -12,6 +12,7 @@ import pytest
 from lipverify.evidence.bundle.claims import Comparison, compare
 from tests.cli import networks
 from tests.evidence.manifests import floats, load, stating
+from tests.evidence.test_results import VNNLIB
 
 BOX = "{lower: [-1, -1], upper: [1, 1]}"
 BALL = "{center: [0.5, 0.0], radius: [1, 2], norm: 2}"
@@ -30,7 +31,7 @@ def compared(
     region: str = BOX,
     more: str = "",
     change: Change = lambda _: None,
-    upper: float | None = None,
+    ends: tuple[float | None, float | None] = (None, None),
 ) -> Comparison:
     networks.linear(tmp_path / "net.onnx")
     path = tmp_path / "a.yaml"
@@ -42,7 +43,7 @@ def compared(
     change(manifest)
     with zipfile.ZipFile(tmp_path / "a.lipcert", "w") as archive:
         archive.writestr("manifest.json", json.dumps(manifest))
-    return compare(tmp_path / "a.lipcert", network, spec, 0, upper)
+    return compare(tmp_path / "a.lipcert", network, spec, 0, ends)
 
 
 @pytest.mark.parametrize("region", [BOX, BALL])
@@ -156,9 +157,68 @@ def test_interval_without_a_threshold(tmp_path: Path) -> None:
         manifest["property"]["at_most"] = at_most.hex()
         with zipfile.ZipFile(tmp_path / "a.lipcert", "w") as archive:
             archive.writestr("manifest.json", json.dumps(manifest))
-        assert compare(tmp_path / "a.lipcert", network, spec, 0, upper).claim == expected
+        assert compare(tmp_path / "a.lipcert", network, spec, 0, (None, upper)).claim == expected
 
 
 def test_what_is_no_proof_is_not_compared(tmp_path: Path) -> None:
     found = compared(tmp_path, ASKED["robustness"], change=lambda m: m.update(kind="falsified"))
     assert found.claim == "not compared"
+
+
+ROUND = "{center: [0.5, -1.0], radius: 1, norm: 2}"
+
+
+@pytest.mark.parametrize(
+    ("asked", "lower", "radius", "expected"),
+    [
+        ("at_least: 0.5", None, 0.5, "matches"),
+        ("at_least: 0.5", None, 0.75, "matches"),
+        ("at_least: 0.5", None, 0.4999, "differs"),
+        ("gap: 0.1", 0.25, 0.25, "matches"),
+        ("gap: 0.1", 0.25, 0.2, "differs"),
+        ("gap: 0.1", None, 1.0, "differs"),
+    ],
+)
+def test_radius(
+    asked: str, lower: float | None, radius: float, expected: str, tmp_path: Path
+) -> None:
+    """The ball that is asked about, or that is reported as proved."""
+    text = f"kind: radius, label: 0, {asked}"
+    change = ball("radius", floats([radius]))
+    found = compared(tmp_path, text, ROUND, change=change, ends=(lower, None))
+    assert found.claim == expected, found
+
+
+def test_vnnlib(tmp_path: Path) -> None:
+    """One box, two unsafe sets: both have to be excluded, on all of the box."""
+    from lipverify.network import load_network
+    from lipverify.spec.vnnlib import read_vnnlib
+    from lipverify.spec.vnnlib.property import spec_of
+
+    text = VNNLIB.format(limit=3.5).replace(
+        "(assert (>= Y_0 3.5))", "(assert (or (and (>= Y_0 3.5)) (and (<= Y_1 -8.0))))"
+    )
+    (tmp_path / "p.vnnlib").write_text(text)
+    network = load_network(networks.linear(tmp_path / "net.onnx"))
+    spec = spec_of(read_vnnlib(tmp_path / "p.vnnlib"))
+    sets = [
+        {"coefficients": floats([-1.0, 0.0]), "offsets": floats([3.5])},
+        {"coefficients": floats([0.0, 1.0]), "offsets": floats([8.0])},
+    ]
+
+    def claim(unsafe: list[dict[str, Any]], upper: float = 1.0) -> str:
+        manifest = {
+            "kind": "proof",
+            "network": {},
+            "region": {"lower": floats([-1, -1]), "upper": floats([1, upper])},
+            "property": {"kind": "robustness", "unsafe": unsafe},
+        }
+        with zipfile.ZipFile(tmp_path / "a.lipcert", "w") as archive:
+            archive.writestr("manifest.json", json.dumps(manifest))
+        return compare(tmp_path / "a.lipcert", network, spec, 0, (None, None)).claim
+
+    assert claim(sets) == "matches" and claim(sets[::-1]) == "matches"
+    assert claim(sets, EDGE) == "differs"
+    assert claim(sets[:1]) == "differs"
+    assert claim([{**sets[0], "strict": [True]}, sets[1]]) == "differs"
+    assert claim([{**sets[0], "offsets": floats([3.6])}, sets[1]]) == "differs"

@@ -8,17 +8,20 @@ import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lipverify.network import Network
-from lipverify.region import AbstractRegion, Ball, BallInBox
+from lipverify.query_output import OutputQuery
+from lipverify.region import AbstractRegion, Ball, BallInBox, ball_region
 from lipverify.spec import Spec
-from lipverify.spec.property import Lipschitz, Monotonicity, Property, Robustness
+from lipverify.spec.property import Lipschitz, Monotonicity, Property, Radius, Robustness, VnnLib
 
 Claim = Literal["matches", "differs", "not compared"]
 
@@ -36,24 +39,25 @@ class Comparison:
     detail: str = ""
 
 
+Ends = tuple[float | None, float | None]
+
+
 class _Differs(Exception):
     """The certificate is about something else, or claims less."""
 
 
-def compare(
-    certificate: Path, network: Network, spec: Spec, index: int, upper: float | None
-) -> Comparison:
-    """A proof against property number `index`; `upper` is the upper end reported by the solver."""
+def compare(certificate: Path, network: Network, spec: Spec, index: int, ends: Ends) -> Comparison:
+    """A proof against property number `index`; `ends` are those that the solver reported."""
     prop = spec.properties[index]
-    if not isinstance(prop, Lipschitz | Monotonicity | Robustness):
-        return Comparison("not compared", f"claims of kind {prop.kind} are not compared")
+    if isinstance(prop, VnnLib) and len(_queries(prop)) != 1:
+        return Comparison("not compared", "the file has several boxes of inputs, or two copies")
     try:
         manifest = _manifest(certificate)
         if manifest["kind"] != "proof":
             return Comparison("not compared", f"it is of kind {manifest['kind']}, no proof")
         _reading(manifest["network"], spec)
-        _region(manifest["region"], spec.region)
-        return Comparison("matches", _property(manifest["property"], network, spec, prop, upper))
+        _region(manifest["region"], _asked_region(spec, prop, ends))
+        return Comparison("matches", _property(manifest["property"], network, spec, prop, ends))
     except _Differs as error:
         return Comparison("differs", str(error))
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
@@ -113,14 +117,35 @@ def _region(found: dict[str, Any], region: AbstractRegion) -> None:
         _need((radius >= ball.radius.numpy()).all(), "a smaller ball")
 
 
+def _queries(prop: VnnLib) -> list[OutputQuery]:
+    """The first two boxes of a file about one copy of the network."""
+    return [] if prop.file.layout.copies != 1 else list(islice(prop.file.queries(), 2))
+
+
+def _asked_region(spec: Spec, prop: Property, ends: Ends) -> AbstractRegion:
+    """Where the property has to hold; a radius without a threshold: on the ball that is reported
+    as proved."""
+    match prop:
+        case Radius():
+            radius = ends[0] if prop.at_least is None else prop.at_least
+            _need(radius is not None, "no radius is proved")
+            size = torch.tensor(radius, dtype=torch.float64)
+            return ball_region(prop.around.center, size, prop.norm, prop.around.clip)
+        case VnnLib():
+            return _queries(prop)[0].region
+        case _:
+            return spec.region
+
+
 def _property(
-    found: dict[str, Any], network: Network, spec: Spec, prop: Property, upper: float | None
+    found: dict[str, Any], network: Network, spec: Spec, prop: Property, ends: Ends
 ) -> str:
     """What is proved, in words; raises for less than is asked."""
-    _need(found["kind"] == prop.kind, "another kind of property")
+    kind = Robustness.kind if isinstance(prop, Radius | VnnLib) else prop.kind
+    _need(found["kind"] == kind, "another kind of property")
     match prop:
         case Lipschitz():
-            return _lipschitz(found, prop, upper)
+            return _lipschitz(found, prop, ends[1])
         case Monotonicity():
             _need(_floats(found["weights"]).tolist() == list(prop.weights), "other weights")
             for name in ("increasing", "decreasing"):
@@ -130,13 +155,46 @@ def _property(
             _need(margin >= prop.margin, "a smaller margin")
             return "all inputs that are asked about"
         case Robustness():
-            label = prop.label
-            if label is None:
-                center = spec.region.center.unsqueeze(0)
-                label = int(network.original(center)[0].argmax())
+            label = _label(network, spec.region.center, prop.label)
             _classes(found["unsafe"], label, network.graph.output_size, prop.margin)
             return f"output {label} against every other"
-    raise AssertionError(prop)
+        case Radius():
+            label = _label(network, prop.around.center, prop.label)
+            _classes(found["unsafe"], label, network.graph.output_size, 0.0)
+            radius = ends[0] if prop.at_least is None else prop.at_least
+            return f"output {label} against every other, up to radius {radius:.9g}"
+        case VnnLib():
+            _clauses(found["unsafe"], _queries(prop)[0])
+            return "all that the file asks about"
+
+
+def _label(network: Network, center: Tensor, label: int | None) -> int:
+    """As asked, or the class that the original network predicts."""
+    if label is not None:
+        return label
+    return int(network.original(center.unsqueeze(0))[0].argmax())
+
+
+def _clauses(found: Sequence[dict[str, Any]], query: OutputQuery) -> None:
+    """Each of the file's unsafe sets has to be among those that are excluded."""
+    given = []
+    for clause in found:
+        offsets = _floats(clause["offsets"])
+        strict = np.array(clause.get("strict", [False] * offsets.size))
+        given.append((_floats(clause["coefficients"]), offsets, strict))
+    for number, clause in enumerate(query.unsafe):
+        rows, offsets = clause.coefficients.numpy().reshape(-1), clause.offsets.numpy()
+        strict = clause.is_strict.numpy()
+        covered = any(
+            o.shape == offsets.shape
+            and s.shape == strict.shape
+            and c.shape == rows.shape
+            and (c == rows).all()
+            and (o == offsets).all()
+            and (s <= strict).all()
+            for c, o, s in given
+        )
+        _need(covered, f"nothing about unsafe set {number}")
 
 
 def _lipschitz(found: dict[str, Any], prop: Lipschitz, upper: float | None) -> str:

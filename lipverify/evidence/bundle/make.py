@@ -183,9 +183,10 @@ def _file_certificates(
             if said is not None and said != digest:
                 raise InputError(f"{name}: has changed since it was written; verify again")
             checked = certificates.check(folder / place, folder / places[source.network_path])
-            upper = None if result["bound"] is None else result["bound"]["upper"]
+            bound = result["bound"] or {"lower": None, "upper": None}
+            ends = (bound["lower"], bound["upper"])
             stated = compare(
-                folder / place, source.network, source.spec, int(result["property"]), upper
+                folder / place, source.network, source.spec, int(result["property"]), ends
             )
             mine.append(
                 Certificate(

@@ -280,8 +280,8 @@ def _certificate(
     folder: Path, prop: Property, source: Source, certificate: Certificate, network: Path
 ) -> Finding | None:
     path = _inside(folder, certificate.path)
-    upper = None if prop.bound is None else prop.bound.upper
-    stated = compare(path, source.network, source.spec, prop.index, upper)
+    ends = (None, None) if prop.bound is None else (prop.bound.lower, prop.bound.upper)
+    stated = compare(path, source.network, source.spec, prop.index, ends)
     if stated.claim != certificate.claim:
         text = f"its claim {stated.claim} ({stated.detail}); record.json: {certificate.claim}"
         return Finding("wrong", certificate.path, text)
