@@ -183,3 +183,18 @@ def test_more_certificates_are_filed(certified: Path, monkeypatch: pytest.Monkey
     (more,) = record.properties[0].more_certificates
     assert (out / more.path).is_file()
     assert "2 certificates: looked at again" in verify_bundle(out).checked
+
+
+def test_checker_is_never_taken_from_a_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is worked in may hold a package of the checker's name."""
+    fake = tmp_path / "lipverify" / "checker"
+    fake.mkdir(parents=True)
+    (tmp_path / "lipverify" / "__init__.py").write_text("")
+    (fake / "__init__.py").write_text("")
+    (fake / "__main__.py").write_text("print('accepted by an impostor')\n")
+    monkeypatch.setattr(certificates, "is_available", lambda: True)
+    with inside(tmp_path):
+        found = certificates.check(Path("a.lipcert"), Path("net.onnx"))
+    assert "impostor" not in found.detail and found.verdict != "accepted"

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from lipverify.errors import InputError
 
 CHECKER = "lipverify.checker"
+PACKAGE = Path(__file__).resolve().parents[2]
 ACCEPTED, REJECTED = 0, 1
 TREE_MEMBER = "tree.jsonl"
 DRAWN_NODES = 2000
@@ -51,9 +52,13 @@ def check(certificate: Path, network: Path, seconds: float | None = None) -> Che
     """The checker's verdict on a certificate of a network."""
     if not is_available():
         return Check("not checked", "the checker is not available in this installation")
+    certificate, network = certificate.absolute(), network.absolute()
     command = [sys.executable, "-m", CHECKER, str(certificate), str(network)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+        # Python looks for modules in the working folder first: never in a bundle's.
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, cwd=PACKAGE.parent
+        )
     except subprocess.TimeoutExpired:
         return Check("not checked", f"the checker did not end within {seconds:g} s")
     said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]

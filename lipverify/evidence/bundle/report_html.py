@@ -74,7 +74,7 @@ def _property(record: Record, prop: Property, trees: Mapping[str, list[Split]]) 
         "spec": record.spec(prop.spec),
         "timeline": timeline_plot(prop),
         "margins": margin_plot(prop),
-        "tree": tree_plot(tree) if tree else "",
+        "tree": tree_plot(tree) if tree and len(tree) > 1 else "",
         "nodes": len(tree) if tree else 0,
         "leaves": sum(not node.label for node in tree) if tree else 0,
         "why": why_open(prop) if prop.status == "open" else "",
