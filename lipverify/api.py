@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -31,6 +32,7 @@ from lipverify.search.recheck import recheck_answer
 from lipverify.search.robustness import decide_robustness
 from lipverify.search.vnnlib import decide_vnnlib
 from lipverify.spec import Spec, bind, read_spec
+from lipverify.spec.digest import question_digest
 from lipverify.spec.property import Lipschitz, Monotonicity, Property, Radius, Robustness, VnnLib
 from lipverify.spec.vnnlib import is_vnnlib, read_vnnlib
 from lipverify.spec.vnnlib.property import spec_of
@@ -155,7 +157,7 @@ def verify_spec(
 
             known = checkpoint.answer(index, check)
             if known is not None:
-                yield replace(known, spec=name, name=spec.name)
+                yield replace(known, spec=name, name=spec.name, **asked_of(spec, index))
                 continue
             begun = checkpoint.begin(index, timeout)
             note = Note(on_progress, index, begun.clock)
@@ -179,8 +181,21 @@ def verify_spec(
                 stages=note.stages,
                 remark=decision.remark,
                 network=str(spec.network or network.source),
+                timeline=note.timeline,
+                **asked_of(spec, index),
             )
             yield checkpoint.finish(result)
+
+
+def asked_of(spec: Spec, index: int) -> dict[str, Any]:
+    """The fields of a `PropertyResult` that are about its question."""
+    prop = spec.properties[index]
+    return {
+        "asked": prop.describe(spec.features),
+        "requirements": spec.requirements_of(index),
+        "spec_sha256": spec.sha256,
+        "question_sha256": question_digest(spec.region, prop, spec.features, spec.reading),
+    }
 
 
 def require_solver(name: str) -> None:

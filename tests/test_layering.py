@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "lipverify"
 
 RANK = {
     "errors": 0,
+    "figures": 0,
     "numerics": 0,
     "interval": 1,
     "norms": 1.5,

@@ -1,11 +1,12 @@
 """The commands, gathered; and what becomes of errors."""
 
+import sys
 from collections.abc import Sequence
 
 import typer
 
 from lipverify import __version__
-from lipverify.cli import audit, explain, graph, inspect, lipschitz, supports, verify
+from lipverify.cli import audit, evidence, explain, graph, inspect, lipschitz, supports, verify
 from lipverify.cli.console import stderr
 from lipverify.cli.exits import ExitCode
 from lipverify.errors import InputError
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command("verify", short_help="Decide the properties of spec files.")(verify.command)
 app.command("explain", short_help="Decide them, and show what each stage gained.")(explain.command)
 app.command("audit", short_help="Audit a model on a table of records.")(audit.command)
+app.command("evidence", short_help="Make or check an evidence bundle.")(evidence.command)
 app.command("lipschitz", short_help="Bound one Lipschitz constant.")(lipschitz.command)
 app.command("graph", short_help="Show forward and backward graph.")(graph.command)
 app.command("inspect", short_help="List operators, unsupported ones too.")(inspect.command)
@@ -53,9 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Click's own code for wrong arguments is 2, which here means "unknown"; it becomes 3.
     """
-    given = None if arguments is None else list(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = app(args=given, prog_name="lipverify", standalone_mode=False)
+        code = app(args=given, prog_name="lipverify", standalone_mode=False, obj=tuple(given))
     except USAGE_ERROR as error:
         error.show()  # type: ignore[attr-defined]
         return ExitCode.ERROR

@@ -1,7 +1,7 @@
 """From prepared specs to text, JSON and exit code."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lipverify import __version__
@@ -25,8 +25,12 @@ from lipverify.config import CheckpointConfig, VerifyConfig
 from lipverify.errors import CheckpointError, UnknownBranching, UnknownMethod
 from lipverify.evidence.report_instances import InstanceResult, instances_json
 from lipverify.evidence.report_json import report
+from lipverify.evidence.run_record import RunRecord, now
 from lipverify.search.checkpoint import check_free, checkpoint_file
 from lipverify.verdict import Falsified, Unknown, Verdict
+
+FOLDERS = ("checkpoint", "certify")
+"""Settings that name files of this machine, and do not change what is found."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Settings:
     """Print the competition's words instead of tables."""
     results: str | None = None
     """Where these words are written."""
+    command: tuple[str, ...] = ()
+    """The arguments as they were given."""
 
 
 def check(settings: Settings) -> None:
@@ -83,6 +89,7 @@ def execute(prepared: Prepared, settings: Settings) -> ExitCode:
     """Work on the specs, show and write the results."""
     if settings.config.checkpoint is not None:
         _place(settings.config.checkpoint, prepared.tasks)
+    started = now()
     total = sum(len(task.spec.properties) for task in prepared.tasks)
     watch = watch_for(stderr(), total, quiet=settings.quiet, verbose=settings.verbose)
     outcome = run(prepared.tasks, settings.config, settings.jobs, settings.threads, watch)
@@ -93,11 +100,18 @@ def execute(prepared: Prepared, settings: Settings) -> ExitCode:
         write_results(settings.results, outcome, lines)
     if settings.json is not None:
         results = (row.result for row in outcome.rows)
-        document = report(__version__, results, outcome.failures)
+        document = report(
+            __version__, results, outcome.failures, _run_record(settings, started, outcome.seconds)
+        )
         write_json(settings.json, {**document, **(instances_json(lines) if lines else {})})
     if outcome.failures:
         return ExitCode.ERROR
     return exit_code(row.result.verdict for row in outcome.rows)
+
+
+def _run_record(settings: Settings, started: str, seconds: float) -> RunRecord:
+    config = {key: value for key, value in asdict(settings.config).items() if key not in FOLDERS}
+    return RunRecord(settings.command, started, seconds, config, settings.threads, settings.jobs)
 
 
 def _place(config: CheckpointConfig, tasks: Sequence[Task]) -> None:

@@ -19,6 +19,7 @@ from lipverify.cli.options import (
 
 
 def command(
+    context: typer.Context,
     paths: Annotated[
         list[str],
         typer.Argument(metavar="PATH", help="Spec files, folders of them, VNN-LIB files."),
@@ -56,6 +57,7 @@ def command(
         json=json,
         threads=threads or 1,
         stages=True,
+        command=context.obj or (),
     )
     check(settings)
     return execute(prepare(paths, network or ()), settings)

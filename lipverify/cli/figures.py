@@ -1,26 +1,8 @@
-"""Numbers as people read them; ends of bounds are rounded outward, so that they stay true."""
+"""Numbers as people read them."""
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
-from math import isfinite
+from lipverify.figures import interval, lower, upper
 
-DIGITS = 6
-
-
-def lower(value: float) -> str:
-    """A lower end in six digits, none above `value`."""
-    return _rounded(value, ROUND_FLOOR)
-
-
-def upper(value: float) -> str:
-    """An upper end in six digits, none below `value`."""
-    return _rounded(value, ROUND_CEILING)
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """[low, high]; a question mark stands for an end that is not known."""
-    left = "?" if low is None else lower(low)
-    right = "?" if high is None else upper(high)
-    return f"[{left}, {right}]"
+__all__ = ["count_noun", "interval", "lower", "seconds", "upper"]
 
 
 def seconds(value: float) -> str:
@@ -30,12 +12,3 @@ def seconds(value: float) -> str:
 def count_noun(count: int, noun: str, plural: str | None = None) -> str:
     """ "1 gate", "2 gates"."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
-
-
-def _rounded(value: float, rounding: str) -> str:
-    if not isfinite(value):
-        return str(value)
-    with localcontext() as context:
-        context.prec = DIGITS
-        context.rounding = rounding
-        return f"{float(+Decimal(value)):.{DIGITS}g}"

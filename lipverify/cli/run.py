@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from lipverify.api import Progress
+from lipverify.api import Progress, asked_of
 from lipverify.cli.figures import interval
 from lipverify.cli.messages import Answer, Failure, Message, Stage, answer
 from lipverify.cli.pool import run_parallel
@@ -95,6 +95,8 @@ class _Collector:
             subproblems=subproblems,
             seconds=seconds,
             network_sha256=task.network.sha256,
+            network=task.file,
+            **asked_of(task.spec, which),
         )
 
 

@@ -25,6 +25,7 @@ from lipverify.cli.options import (
 
 
 def command(
+    context: typer.Context,
     paths: Annotated[
         list[str],
         typer.Argument(
@@ -99,6 +100,7 @@ def command(
         stages=verbose,
         vnncomp=vnncomp,
         results=results,
+        command=context.obj or (),
     )
     check(settings)
     return execute(prepare(paths, network or (), timeout), settings)

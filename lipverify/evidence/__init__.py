@@ -1,5 +1,12 @@
 """Records of what was proved."""
 
-from lipverify.evidence.record import Bound, FeatureResult, PropertyResult, StageRecord, Witness
+from lipverify.evidence.record import (
+    Bound,
+    FeatureResult,
+    PropertyResult,
+    StageRecord,
+    TimePoint,
+    Witness,
+)
 
-__all__ = ["Bound", "FeatureResult", "PropertyResult", "StageRecord", "Witness"]
+__all__ = ["Bound", "FeatureResult", "PropertyResult", "StageRecord", "TimePoint", "Witness"]

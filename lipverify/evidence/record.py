@@ -64,6 +64,20 @@ class StageRecord:
         }
 
 
+@dataclass(frozen=True)
+class TimePoint:
+    """The interval that was known after so many seconds and subproblems (None: not known)."""
+
+    seconds: float
+    lower: float | None
+    upper: float | None
+    subproblems: int
+
+    def as_json(self) -> list[float | int | None]:
+        ends = (None if end is None else _finite(end) for end in (self.lower, self.upper))
+        return [self.seconds, *ends, self.subproblems]
+
+
 @dataclass(frozen=True, eq=False)
 class PropertyResult:
     """The answer to one property of one spec file; the fields of DESIGN section 6."""
@@ -87,6 +101,16 @@ class PropertyResult:
     """What a reader of the verdict has to know beside it."""
     network: str = ""
     """The network's file, or what it was made from."""
+    asked: str = ""
+    """The property in a few words."""
+    requirements: tuple[str, ...] = ()
+    """Identifiers of the requirements that the property stands for."""
+    timeline: tuple[TimePoint, ...] = ()
+    """How the interval changed over time; of long searches, a choice of points."""
+    spec_sha256: str = ""
+    """Of the spec file's text; "" where there was none."""
+    question_sha256: str = ""
+    """Of region, property, feature names and preprocessing (`spec.digest.question_digest`)."""
 
     def as_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {
@@ -105,7 +129,12 @@ class PropertyResult:
             "seconds": self.seconds,
             "claim": CLAIM,
             "network_sha256": self.network_sha256,
+            "asked": self.asked,
+            "requirements": list(self.requirements),
+            "spec_sha256": self.spec_sha256,
+            "question_sha256": self.question_sha256,
             "stages": [stage.as_json() for stage in self.stages],
+            "timeline": [point.as_json() for point in self.timeline],
         }
         if self.features:
             record["features"] = [

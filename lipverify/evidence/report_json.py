@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Any
 
 from lipverify.evidence.record import PropertyResult
+from lipverify.evidence.run_record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,15 @@ class SpecFailure:
 
 
 def report(
-    version: str, results: Iterable[PropertyResult], failures: Iterable[SpecFailure]
+    version: str,
+    results: Iterable[PropertyResult],
+    failures: Iterable[SpecFailure],
+    run: RunRecord | None = None,
 ) -> dict[str, Any]:
     """What `--json` writes; made of what JSON has only, so without NaN and infinities."""
     return {
         "lipverify": version,
+        **({} if run is None else {"run": _plain(run.as_json())}),
         "results": [_plain(result.as_json()) for result in results],
         "errors": [{"spec": failure.spec, "message": failure.message} for failure in failures],
     }

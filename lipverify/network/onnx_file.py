@@ -83,12 +83,24 @@ class OnnxFile:
     model: "onnx.ModelProto" = field(repr=False)
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    external: tuple[Path, ...] = ()
+    """Other files of its folder that hold its weights, by name."""
 
     @property
     def opset(self) -> int:
         """The version of the standard operators; 0 if the file uses none of them."""
         versions = {entry.domain: entry.version for entry in self.model.opset_import}
         return max(versions.get(domain, 0) for domain in STANDARD_DOMAINS)
+
+    @property
+    def parameters_sha256(self) -> str:
+        """Of all that is stored, whatever the file's layout: name, type, shape and numbers."""
+        digest = hashlib.sha256()
+        for tensor in sorted(_tensors(self.model), key=lambda tensor: tensor.name):
+            array = np.ascontiguousarray(import_onnx().numpy_helper.to_array(tensor))
+            digest.update(f"{tensor.name} {array.dtype.name} {array.shape};".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
 
     def asked(self, reading: Reading) -> tuple[TensorInfo, ...]:
         """The outputs that the reading asks for: all, unless it names one."""
@@ -141,6 +153,7 @@ def read_file(path: Path) -> OnnxFile:
         model,
         tuple(_describe(value) for value in model.graph.input if value.name not in stored),
         tuple(_describe(value) for value in model.graph.output),
+        tuple(external),
     )
     if file.opset < OLDEST_OPSET:
         raise NetworkError(

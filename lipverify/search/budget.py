@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from lipverify.evidence import StageRecord
+from lipverify.evidence import StageRecord, TimePoint
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,9 @@ class Progress:
 ALIVE_SECONDS = 1.0
 """Between two reports in which nothing is new."""
 
+TIMELINE_POINTS = 400
+"""Most points that are kept of an interval's way; of more, every other one is dropped."""
+
 Report = Callable[[Progress], None]
 Tell = Callable[[str, float | None, float | None, int], None]
 """tell(stage, lower, upper, subproblems): a `Note`, or what stands before one."""
@@ -39,6 +42,7 @@ class Note:
         self._stages: list[StageRecord] = []
         self._began = 0.0
         self._told: tuple[tuple[object, ...], float] = ((), 0.0)
+        self._timeline: list[TimePoint] = []
 
     def __call__(
         self,
@@ -49,6 +53,7 @@ class Note:
         detail: str = "",
     ) -> None:
         seconds = self._clock.seconds
+        self._mark(TimePoint(seconds, lower, upper, subproblems))
         detail = self._keep(StageRecord(stage, lower, upper, seconds, subproblems, detail))
         if self._report is None or not self._news((stage, lower, upper, subproblems), seconds):
             return
@@ -58,6 +63,25 @@ class Note:
     def stages(self) -> tuple[StageRecord, ...]:
         """What each stage gained so far, with the time since the one before it."""
         return tuple(self._stages)
+
+    @property
+    def timeline(self) -> tuple[TimePoint, ...]:
+        """The interval over time, as far as it changed; at most `TIMELINE_POINTS`."""
+        return tuple(self._timeline)
+
+    def _mark(self, point: TimePoint) -> None:
+        """What was known stays known: a stage may not repeat what another one found."""
+        points = self._timeline
+        if points:
+            lower = _best(max, points[-1].lower, point.lower)
+            upper = _best(min, points[-1].upper, point.upper)
+            if (lower, upper) == (points[-1].lower, points[-1].upper):
+                return
+            point = replace(point, lower=lower, upper=upper)
+        points.append(point)
+        if len(points) > TIMELINE_POINTS:
+            # The last one stays: it is the interval that was reached.
+            points[:] = [*points[:-1:2], points[-1]]
 
     def _news(self, now: tuple[object, ...], seconds: float) -> bool:
         """Whether anything changed, or some time passed: long steps report that they are alive."""
@@ -76,6 +100,15 @@ class Note:
             self._began += last.seconds
         self._stages.append(replace(new, seconds=new.seconds - self._began))
         return new.detail
+
+
+def _best(
+    better: Callable[[float, float], float], old: float | None, new: float | None
+) -> float | None:
+    """The better one of two ends, as far as they are known."""
+    if old is None or new is None:
+        return new if old is None else old
+    return better(old, new)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """YAML files as plain values, with the line of each."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,8 @@ class Document:
     path: Path
     data: Any
     root: yaml.Node
+    sha256: str = ""
+    """Of the file's bytes."""
 
     def line(self, at: Location = ()) -> int:
         """The line (from 1) of the value that `at` leads to, or of the nearest one above it."""
@@ -68,7 +71,8 @@ class Document:
 
 def read_document(path: Path) -> Document:
     """The YAML file at `path`; `SpecError` where it is missing, empty or no YAML."""
-    text = _text(path)
+    content = _content(path)
+    text = _text(path, content)
     try:
         root = yaml.compose(text, Loader=_CoreLoader)
     except yaml.YAMLError as error:
@@ -81,18 +85,23 @@ def read_document(path: Path) -> Document:
         data = _Builder(path).value(root)
     except RecursionError as error:
         raise SpecError("is nested too deeply to be read", path) from error
-    return Document(path, data, root)
+    return Document(path, data, root, hashlib.sha256(content).hexdigest())
 
 
-def _text(path: Path) -> str:
+def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise SpecError("does not exist; expected a spec file", path) from error
     except IsADirectoryError as error:
         raise SpecError("is a folder; expected a spec file", path) from error
     except OSError as error:
         raise SpecError(f"cannot be read: {error.strerror}", path) from error
+
+
+def _text(path: Path, content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError("is no text in UTF-8; expected a spec file in YAML", path) from error
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator
 
-from lipverify.spec.fields import Entry
+from lipverify.spec.fields import Entry, Requirements
 from lipverify.spec.sizes import Sizes
 
 Kind = Annotated[str, PlainValidator(lambda value: value)]
@@ -16,6 +16,7 @@ class PropertyEntry(Entry):
     """A property as written, not yet held against a network."""
 
     kind: Kind = Field(description="lipschitz, monotonicity, robustness, radius or vnnlib")
+    requirement: Requirements = ()
 
     @abstractmethod
     def bind(self, sizes: Sizes) -> Any:

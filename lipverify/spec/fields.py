@@ -147,8 +147,15 @@ def check_order(lower: Vector, upper: Vector) -> None:
         raise Misfit(f"lower > upper at input {index}: {ends}; swap or correct them")
 
 
+def _requirements(value: object) -> tuple[str, ...]:
+    """One identifier, or a list of them."""
+    return (_text(value),) if isinstance(value, str) else _texts(value)
+
+
 Text = Annotated[str, PlainValidator(_text)]
 Texts = Annotated[tuple[str, ...] | None, PlainValidator(_texts)]
+Requirements = Annotated[tuple[str, ...], PlainValidator(_requirements)]
+"""Identifiers of the requirements that something stands for, such as SR-12."""
 Number = Annotated[float, PlainValidator(arrays.number)]
 Size = Annotated[float | None, PlainValidator(_size)]
 Norm = Annotated[AbstractNorm, PlainValidator(_norm)]

@@ -15,7 +15,7 @@ from lipverify.reading import AS_IT_IS, Reading
 from lipverify.region import AbstractRegion
 from lipverify.spec.document import Document, read_document
 from lipverify.spec.entry import PropertyEntry
-from lipverify.spec.fields import Entry, Text, Texts, read_entry
+from lipverify.spec.fields import Entry, Requirements, Text, Texts, read_entry
 from lipverify.spec.problem import Misfit, hint, shown
 from lipverify.spec.property import KINDS
 from lipverify.spec.reading_entry import FixedInputs, read_preprocessing
@@ -44,6 +44,7 @@ class _Header(Entry):
     preprocessing: Anything = None
     inputs: FixedInputs = ()
     output: Text = ""
+    requirement: Requirements = ()
     properties: Anything = Field(description="a list of properties")
 
 
@@ -61,6 +62,8 @@ class SpecFile:
     properties: tuple[PropertyEntry, ...]
     document: Document
     reading: Reading = AS_IT_IS
+    requirements: tuple[str, ...] = ()
+    """Of all properties; each may have more."""
 
 
 def read_spec(path: str | Path) -> SpecFile:
@@ -89,6 +92,7 @@ def read_spec(path: str | Path) -> SpecFile:
         ),
         document=document,
         reading=Reading(read_preprocessing(document), header.inputs, header.output),
+        requirements=header.requirement,
     )
 
 
@@ -127,6 +131,11 @@ def bind(spec_file: SpecFile, input_size: int, output_size: int) -> Spec:
         path=spec_file.path,
         network=spec_file.network,
         reading=spec_file.reading,
+        requirements=tuple(
+            tuple(dict.fromkeys((*spec_file.requirements, *entry.requirement)))
+            for entry in spec_file.properties
+        ),
+        sha256=document.sha256,
     )
 
 

@@ -28,3 +28,11 @@ class Spec:
     reading: Reading = AS_IT_IS
     timeout: float | None = None
     """Seconds per property that the file itself allows; None leaves it to the settings."""
+    requirements: tuple[tuple[str, ...], ...] = ()
+    """Identifiers of the requirements that each property stands for; () where there are none."""
+    sha256: str = ""
+    """Of the file's text; "" for specs made in Python."""
+
+    def requirements_of(self, index: int) -> tuple[str, ...]:
+        """The requirements that property number `index` stands for."""
+        return self.requirements[index] if self.requirements else ()

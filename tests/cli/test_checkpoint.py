@@ -91,11 +91,11 @@ def results(path: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_text())["results"]
 
 
+TIMED = ("seconds", "stages", "timeline", "resumed")
+
+
 def plain(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {key: value for key, value in record.items() if key not in ("seconds", "stages", "resumed")}
-        for record in records
-    ]
+    return [{key: value for key, value in record.items() if key not in TIMED} for record in records]
 
 
 def wait_for_search(path: Path, key: str) -> None:

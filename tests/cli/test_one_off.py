@@ -186,6 +186,7 @@ def test_verify_for_real(cli: Cli, net: Path, tmp_path: Path) -> None:
         results = json.loads(ran.out)["results"]
         for record in (*results, *(stage for result in results for stage in result["stages"])):
             record["seconds"] = 0
+            record.pop("timeline", None)
         answers.append(results)
     assert answers[0] == answers[1]
     verdicts = [result["verdict"] for result in answers[0]]

@@ -57,7 +57,7 @@ def test_json(cli: Cli, write: Write, tmp_path: Path) -> None:
     ran = cli("verify", second, broken, first, "--json", out, *THREADS)
     assert ran.code == 3
     document = json.loads(out.read_text())
-    assert list(document) == ["lipverify", "results", "errors"]
+    assert list(document) == ["lipverify", "run", "results", "errors"]
     assert document["lipverify"] == __version__
     results = document["results"]
     assert [(r["spec"], r["property"], r["verdict"]) for r in results] == [
@@ -84,8 +84,16 @@ def test_json(cli: Cli, write: Write, tmp_path: Path) -> None:
         "seconds",
         "claim",
         "network_sha256",
+        "asked",
+        "requirements",
+        "spec_sha256",
+        "question_sha256",
         "stages",
+        "timeline",
     ]
+    run = document["run"]
+    assert run["command"][:2] == ["lipverify", "verify"] and str(out) in run["command"]
+    assert run["settings"]["seed"] == 0 and run["packages"]["torch"]
     (error,) = document["errors"]
     assert list(error) == ["spec", "message"]
     assert error["spec"] == str(broken)

@@ -68,6 +68,7 @@ def plain(results: list[PropertyResult]) -> list[dict[str, Any]]:
     for record in records:
         record.pop("seconds")
         record.pop("stages")
+        record.pop("timeline")
         record.pop("resumed", None)
     return records
 

@@ -16,9 +16,9 @@ from lipverify.numerics import DTYPE
 from lipverify.search.branching import Candidate, PseudoCosts
 from lipverify.search.checkpoint import file
 from lipverify.search.checkpoint.codec import RECORDS, Packed, pack, schema, unpack
-from lipverify.search.checkpoint.identity import digest
 from lipverify.search.gate_split import Evaluation
 from lipverify.search.split import Split
+from lipverify.spec.digest import digest
 from lipverify.verdict import Reason
 
 

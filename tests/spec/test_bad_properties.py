@@ -111,7 +111,7 @@ BAD = [
     Bad("output", monotone("output: [0]"), "output", ("properties[0].output",)),
     Bad("output bool", monotone("output: false"), "output", ("found false",)),
     Bad("output weights", monotone("output: {weights: 3}"), "output", ("output.weights",)),
-    Bad("at_most here", monotone("at_most: 3"), "at_most", ("known: kind, output, increasing",)),
+    Bad("at_most here", monotone("at_most: 3"), "at_most", ("known: kind, requirement, output",)),
     # robustness
     Bad("no label", robust("margin: 1"), "- kind", ("'label' is missing", "predicted")),
     Bad(

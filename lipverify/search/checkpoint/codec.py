@@ -22,7 +22,14 @@ from lipverify.bounds.jacobian import JacobianBounds
 from lipverify.bounds.neurons import Parts
 from lipverify.bounds.quadratic import Majorant, WarmStart
 from lipverify.confirm import Unconfirmed
-from lipverify.evidence import Bound, FeatureResult, PropertyResult, StageRecord, Witness
+from lipverify.evidence import (
+    Bound,
+    FeatureResult,
+    PropertyResult,
+    StageRecord,
+    TimePoint,
+    Witness,
+)
 from lipverify.interval import Interval
 from lipverify.search.branching import Candidate, PseudoCosts
 from lipverify.search.checkpoint.progress import Budget, PropertyProgress
@@ -67,6 +74,7 @@ _CLASSES: tuple[type, ...] = (
     Stop,
     StoredInputState,
     StoredNeurons,
+    TimePoint,
     Unconfirmed,
     Unknown,
     Verified,

@@ -1,20 +1,15 @@
 """What a checkpoint is of: a resumed run has to ask the same of the same network."""
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
-
-import numpy as np
-from torch import Tensor
 
 from lipverify import __version__
 from lipverify.config import VerifyConfig
 from lipverify.network import Network
-from lipverify.norms import AbstractNorm
 from lipverify.spec import Spec
-from lipverify.spec.vnnlib import VnnLibFile
+from lipverify.spec.digest import digest
 
 FORMAT = 1
 """Of the files; raised with every change of what they mean."""
@@ -59,35 +54,3 @@ def identity(network: Network, spec: Spec, config: VerifyConfig) -> Identity:
     question = digest((spec.region, spec.properties, spec.features))
     read = network.sha256 + network.reading.digest
     return Identity(FORMAT, __version__, read, question, settings)
-
-
-def digest(value: object) -> str:
-    """SHA-256 of a record of numbers, texts, tensors and norms, nested in any way."""
-    found = hashlib.sha256()
-    _feed(found, value)
-    return found.hexdigest()
-
-
-def _feed(found: "hashlib._Hash", value: object) -> None:
-    """Every part with its kind and length, so that no two records give the same bytes."""
-    if isinstance(value, Tensor | np.ndarray):
-        array = np.ascontiguousarray(value.detach().numpy() if isinstance(value, Tensor) else value)
-        found.update(f"array {array.dtype.name} {array.shape};".encode())
-        found.update(array.tobytes())
-    elif isinstance(value, AbstractNorm):
-        found.update(f"norm {value.name};".encode())
-    elif isinstance(value, VnnLibFile):
-        found.update(f"vnnlib {value.sha256};".encode())
-    elif is_dataclass(value):
-        found.update(f"record {type(value).__name__};".encode())
-        _feed(found, tuple(getattr(value, entry.name) for entry in fields(value)))
-    elif isinstance(value, tuple | list):
-        found.update(f"tuple {len(value)};".encode())
-        for item in value:
-            _feed(found, item)
-    elif value is None or isinstance(value, bool | int | float | str):
-        text = repr(value).encode()
-        found.update(f"{type(value).__name__} {len(text)};".encode())
-        found.update(text)
-    else:
-        raise TypeError(f"{type(value).__name__} has no digest")

@@ -57,7 +57,9 @@ def spec_of(
     features = tuple(f"x{index}" for index in range(file.layout.inputs))
     title = name or file.path.name.split(".vnnlib")[0]
     region = around([prop])
-    return Spec(title, region, (prop,), features, file.path, network, timeout=timeout)
+    return Spec(
+        title, region, (prop,), features, file.path, network, timeout=timeout, sha256=file.sha256
+    )
 
 
 def _file(value: object, folder: ArrayFolder) -> Path:
