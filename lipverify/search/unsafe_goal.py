@@ -98,6 +98,14 @@ class UnsafeGoal:
             return self
         return replace(self, unconfirmed=answer, level=level, points=(*self.points, point))
 
+    def touched(self, depth: float) -> "UnsafeGoal":
+        """With an input that exact arithmetic says to be unsafe, and no floats show to be."""
+        answer = Unconfirmed(
+            f"in exact arithmetic an input has unsafe outputs (depth {depth:.3g}), but the "
+            "original network does not show one beyond the tolerance"
+        )
+        return replace(self, unconfirmed=answer)
+
     def enough(self, closed: Tensor) -> Tensor:
         if self.level is not None:
             return torch.full_like(closed, self.level)

@@ -10,7 +10,8 @@ from itertools import chain, islice
 import torch
 from torch import Tensor
 
-from lipverify.confirm import float32_inside
+from lipverify.confirm import original_inside
+from lipverify.network import Network
 from lipverify.query_output import OutputQuery
 from lipverify.region import AbstractRegion
 from lipverify.search.budget import Clock
@@ -82,7 +83,7 @@ def _box(
 ) -> tuple[Verdict, str, int]:
     """The verdict on one box, the stage that gave it, and its subproblems."""
     if any(not len(clause) for clause in query.unsafe):
-        points = float32_inside(query.region, query.region.center).unsqueeze(0)
+        points = original_inside(job.network, query.region, query.region.center).unsqueeze(0)
         found = satisfying(job, file, points, "no constraint on outputs: every input counts")
         return found or _edge().verdict, "input", 0
     most, beyond = job.config.max_subproblems, max(0, state.subproblems - state.boxes)
@@ -99,16 +100,16 @@ def _box(
     verdict = answer.verdict
     if isinstance(verdict, Falsified):
         point = verdict.counterexample.inputs[0]
-        points = torch.cat([point.unsqueeze(0), _nudged(query.region, point)])
+        points = torch.cat([point.unsqueeze(0), _nudged(job.network, query.region, point)])
         found = satisfying(job, file, points, verdict.counterexample.statement)
         verdict = found or _edge().verdict
     return verdict, answer.stage, answer.subproblems
 
 
-def _nudged(region: AbstractRegion, point: Tensor) -> Tensor:
+def _nudged(network: Network, region: AbstractRegion, point: Tensor) -> Tensor:
     """Points between this one [n] and the middle of its box, [k, n]."""
     steps = NUDGES.flip(0).unsqueeze(1) * (region.center - point)
-    return torch.stack([float32_inside(region, moved) for moved in point + steps])
+    return torch.stack([original_inside(network, region, moved) for moved in point + steps])
 
 
 def satisfying(job: Job, file: VnnLibFile, points: Tensor, statement: str) -> Falsified | None:

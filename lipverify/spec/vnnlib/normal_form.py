@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lipverify.numerics import rounded
 from lipverify.query_output import Clause, OutputQuery
 from lipverify.region import Box
-from lipverify.spec.vnnlib.tree import And, Constraint, Layout, Number, Or, Tree
+from lipverify.spec.vnnlib.tree import And, Constraint, Layout, Or, Tree
 
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -148,20 +149,6 @@ def _ends(constraints: Iterable[Constraint], size: int) -> Ends:
         elif end > lower[index] or (end == lower[index] and strict):
             lower[index], open_lower[index] = end, strict
     return Ends(lower, upper, open_lower, open_upper)
-
-
-def rounded(value: Number, *, up: bool) -> tuple[float, bool]:
-    """A float64 that is not below (above) the value, and whether it is the value."""
-    try:
-        near = float(value)
-    except OverflowError:
-        near = float("inf") if value > 0 else float("-inf")
-    if isinstance(value, float) or (np.isfinite(near) and Fraction(near) == value):
-        return near, True
-    short = not np.isfinite(near) or (Fraction(near) < value if up else Fraction(near) > value)
-    if not short:
-        return near, False
-    return float(np.nextafter(near, np.inf if up else -np.inf)), False
 
 
 _State = tuple[Ends, tuple[Tree, ...], "tuple[tuple[_Part, ...], ...]"]
