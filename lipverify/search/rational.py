@@ -26,9 +26,9 @@ from lipverify.bounds.exact_forward import (
 from lipverify.bounds.exact_program import Deepest, Interrupted, deepest
 from lipverify.bounds.methods import Setting
 from lipverify.bounds.preactivation import Preactivations
-from lipverify.graph import ForwardGraph
+from lipverify.graph import ForwardGraph, evaluate
 from lipverify.milp import solver_named
-from lipverify.milp.depth import depth_upper
+from lipverify.milp.depth import DepthFound, depth_upper
 from lipverify.milp.problem import MilpProblem
 from lipverify.milp.size import unsupported
 from lipverify.numerics import rounded
@@ -39,6 +39,9 @@ from lipverify.search.job import Stop, timeout
 from lipverify.verdict import Counterexample, Reason
 
 NAME = "exact arithmetic"
+
+Neuron = tuple[str, int]
+"""A preactivation's node, and the flat index in it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +70,8 @@ def offered(forward: ForwardGraph, region: AbstractRegion) -> bool:
     return isinstance(region, Box) and small and is_exact(forward) and unsupported(forward) is None
 
 
-def open_neurons(forward: ForwardGraph, known: Preactivations) -> tuple[tuple[str, int], ...]:
-    """Node and flat index of the preactivations that no interval puts on a side of 0."""
+def open_neurons(forward: ForwardGraph, known: Preactivations) -> tuple[Neuron, ...]:
+    """The preactivations that no interval puts on a side of 0."""
     used = forward.ancestors(forward.output)
     names = dict.fromkeys(node.inputs[0] for node in forward.activations if node.name in used)
     return tuple(
@@ -98,7 +101,7 @@ class RationalSearch:
         return self.setting.crown_preactivations
 
     def decide(self, clause: Clause, most: int | None) -> RationalResult:
-        """Depth first over the sides of the open neurons, in the order of the network."""
+        """Depth first over the sides of the open neurons, the loosest relaxation first."""
         neurons = open_neurons(self.forward, self.known)
         state = RationalResult()
         stack: list[tuple[Side, ...]] = [()]
@@ -111,12 +114,13 @@ class RationalSearch:
                 return replace(state, upper=float("inf"), stop=stop)
             splits = stack.pop()
             state = replace(state, subproblems=state.subproblems + 1)
-            upper = self._relaxed(clause, splits)
-            if upper < 0:
-                state = state.above(upper)
-            elif len(splits) < len(neurons):
-                name, index = neurons[len(splits)]
-                stack += [(*splits, (name, index, side)) for side in (1, -1)]
+            found = self._relaxed(clause, splits)
+            left = [one for one in neurons if (*one, 1) not in splits and (*one, -1) not in splits]
+            if found.upper < 0:
+                state = state.above(found.upper)
+            elif left:
+                one = self._loosest(left, found.point)
+                stack += [(*splits, (*one, side)) for side in (1, -1)]
             else:
                 try:
                     state = self._leaf(clause, splits, state)
@@ -126,7 +130,7 @@ class RationalSearch:
             return replace(state, upper=float("inf"))
         return replace(state, refuted=state.touched is None)
 
-    def _relaxed(self, clause: Clause, splits: Sequence[Side]) -> float:
+    def _relaxed(self, clause: Clause, splits: Sequence[Side]) -> DepthFound:
         problem = MilpProblem(
             self.setting.backward,
             self.setting.region,
@@ -135,8 +139,22 @@ class RationalSearch:
             splits=tuple(splits),
         )
         solver = solver_named(self.solver)
-        found = depth_upper(problem, clause, solver, self.clock.left, self.seed, relaxed=True)
-        return found.upper
+        return depth_upper(problem, clause, solver, self.clock.left, self.seed, relaxed=True)
+
+    def _loosest(self, left: Sequence[Neuron], point: Tensor | None) -> Neuron:
+        """Of the neurons that are left, the one whose triangle is highest at a point [n]."""
+        if point is None:
+            return left[0]
+        x = point.reshape(1, *self.forward.input_shape)
+        values = evaluate(self.forward, {ForwardGraph.INPUT: x})
+
+        def height(neuron: Neuron) -> float:
+            name, index = neuron
+            z, known = float(values[name].flatten()[index]), self.known[name]
+            low, high = float(known.lower.flatten()[index]), float(known.upper.flatten()[index])
+            return min(high * (z - low), -low * (high - z)) / (high - low)
+
+        return max(left, key=height)
 
     def _leaf(
         self, clause: Clause, splits: Sequence[Side], state: RationalResult

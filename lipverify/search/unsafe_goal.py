@@ -29,8 +29,9 @@ class UnsafeGoal:
     """Depths of the query's clauses below 0, or a counterexample; the numbers are the depths.
 
     `level` is None as long as all inputs may be proved. Once an input is known that violates by our
-    arithmetic and not by the original's, or as good as violates, there is no proof any more: what
-    is left is to find one that lies deeper than the `level`, or to know that there is none.
+    arithmetic and not by the original's, or as good as violates, floats hardly give a proof any
+    more: what is left is to find one that lies deeper than the `level`, or to know that there is
+    none.
     """
 
     network: Network
@@ -116,8 +117,13 @@ class UnsafeGoal:
         return self.found is not None or bool((upper <= self.enough(upper)).all())
 
     def proved(self, upper: Tensor) -> bool:
-        """Whether proved upper ends [k] of the depths show that no output is unsafe."""
-        return self.unconfirmed is None and bool((upper < 0).all())
+        """Whether proved upper ends [k] of the depths show that no output is unsafe.
+
+        Points that rounding alone puts into an unsafe set do not count against a proof; one that
+        lies deeper, by our own arithmetic, would mean that something is wrong.
+        """
+        contradicted = self.attained is not None and self.attained > FALSIFY_MARGIN
+        return not contradicted and bool((upper < 0).all())
 
     @property
     def open_ended(self) -> bool:
