@@ -191,10 +191,10 @@ def unsafe_choices(setting: Setting, config: VerifyConfig, clock: Clock) -> tupl
         found.append(Choice("neurons", f"{moving}, {_gates(gates)}", SHARE if others else 1.0))
         if program:
             found.append(Choice("milp", f"{openness}", SHARE if inputs or exact else 1.0))
+    if exact:
+        found.append(Choice("exact", str(openness), SHARE if inputs else 1.0))
     if inputs:
         found.append(Choice("inputs", f"{moving}, {_gates(gates)}"))
-    if exact:
-        found.append(Choice("exact", str(openness)))
     return tuple(found)
 
 

@@ -84,7 +84,7 @@ class Progressed:
     def proved(self) -> bool:
         """Whether no clause can hold. With exact proofs, what rounding makes of a point is none."""
         if self.refuted:
-            return all(k in self.refuted for k in self.open.tolist())
+            return not len(self.open)
         return self.goal.proved(self.upper)
 
     @property
@@ -99,7 +99,9 @@ class Progressed:
     def open(self) -> Tensor:
         """Positions of the clauses that are not proved out of reach."""
         # Written so that NaN is open.
-        return (~(self.upper < 0)).nonzero().flatten()
+        opened = ~(self.upper < 0)
+        opened[list(self.refuted)] = False
+        return opened.nonzero().flatten()
 
     @property
     def verdict(self) -> Verdict:
@@ -278,7 +280,10 @@ class OutputSearch:
         upper = state.upper.clone()
         upper[opened] = torch.minimum(upper[opened], found.upper)
         count = state.subproblems + max(0, found.subproblems - 1)
-        return Progressed(found.goal, upper, NEURON_SPLITS, count, found.stop)
+        goal = found.goal
+        return replace(
+            state, goal=goal, upper=upper, stage=NEURON_SPLITS, subproblems=count, stop=found.stop
+        )
 
     def _left(self, state: Progressed) -> int | None:
         most = self.config.max_subproblems
@@ -302,7 +307,10 @@ class OutputSearch:
         upper = state.upper.clone()
         upper[opened] = torch.minimum(upper[opened], found.upper)
         count = state.subproblems + max(0, found.subproblems - 1)
-        return Progressed(found.goal, upper, INPUT_SPLITS, count, found.stop)
+        goal = found.goal
+        return replace(
+            state, goal=goal, upper=upper, stage=INPUT_SPLITS, subproblems=count, stop=found.stop
+        )
 
     def _by_programs(self, state: Progressed, clock: Clock) -> Progressed:
         """One mixed-integer program per open clause, which knows no splits."""
@@ -345,6 +353,7 @@ class OutputSearch:
         query = OutputQuery(self.setting.region, self.query.unsafe)
         search = RationalSearch(self.setting, query, clock, self.config.seed, self.config.solver)
         state = replace(state, stage=EXACT, stop=None)
+        touched: list[float] = []
         for which in state.open.tolist():
             found = search.decide(self.query.unsafe[which], self._left(state))
             upper = state.upper.clone()
@@ -357,9 +366,11 @@ class OutputSearch:
                 continue
             if found.found is not None:
                 return replace(state, goal=replace(state.goal, found=found.found))
-            if found.touched is not None:
-                return replace(state, goal=state.goal.touched(float(found.touched)))
-            break
+            if found.stop is not None:
+                return state
+            touched.append(found.upper)
+        if touched:
+            state = replace(state, goal=state.goal.touched(max(touched)))
         return state
 
 

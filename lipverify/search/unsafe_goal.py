@@ -100,12 +100,16 @@ class UnsafeGoal:
         return replace(self, unconfirmed=answer, level=level, points=(*self.points, point))
 
     def touched(self, depth: float) -> "UnsafeGoal":
-        """With an input that exact arithmetic says to be unsafe, and no floats show to be."""
+        """With an input that exact arithmetic says to be unsafe, and no floats show to be.
+
+        `depth` is a proved upper end of all depths.
+        """
         answer = Unconfirmed(
             f"in exact arithmetic an input has unsafe outputs (depth {depth:.3g}), but the "
             "original network does not show one beyond the tolerance"
         )
-        return replace(self, unconfirmed=answer)
+        level = depth if self.level is None else max(depth, self.level)
+        return replace(self, unconfirmed=answer, level=level)
 
     def enough(self, closed: Tensor) -> Tensor:
         if self.level is not None:
