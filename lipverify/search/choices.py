@@ -18,6 +18,7 @@ from lipverify.search.budget import Clock
 from lipverify.search.estimates import alpha_stop, crown_stop, quadratic_cost
 from lipverify.search.exact import not_offered, size_of, too_large
 from lipverify.search.job import Job, Stop
+from lipverify.search.ladder import BREAKDOWNS
 from lipverify.search.rational import offered
 from lipverify.verdict import Reason
 
@@ -37,6 +38,8 @@ SIGN_BINARIES = 400
 """The same for programs of one derivative or one output, which are much easier."""
 FEW_GATES = 60
 """Where few inputs move, neurons are split before inputs up to so many gates, open or not."""
+MOST_GATES = 1000
+"""In larger networks it is not even asked how many gates are open: searches find out faster."""
 UNSAFE_BINARIES = 60
 """Programs of a clause's depth with more binaries are left to the search over neurons."""
 EXACT_NEURONS = 24
@@ -170,7 +173,7 @@ def output_choices(job: Job) -> tuple[Choice, ...]:
         found.append(Choice("neurons", str(openness), SHARE if others else 1.0))
     if program:
         found.append(Choice("milp", f"{_gates(openness.gates)} open", SHARE))
-    found.append(LATE)
+    found += [*_exact(job, openness), LATE]
     if few or openness.smooth:
         found += _last_resort(openness)
     return tuple(found)
@@ -182,7 +185,7 @@ def unsafe_choices(setting: Setting, config: VerifyConfig, clock: Clock) -> tupl
     gates = sum(node.size for node in (*openness.graph.activations, *openness.graph.products))
     moving = _count(openness.moving, "input moves", "inputs move")
     inputs = openness.moving <= FEW_INPUTS
-    small = crown_stop(setting, clock) is None and openness.gates <= UNSAFE_BINARIES
+    small = gates <= MOST_GATES and _small(openness, clock)
     program = small and config.max_subproblems != 1 and unsupported(openness.graph) is None
     exact = small and openness.gates <= EXACT_NEURONS and offered(openness.graph, setting.region)
     found: list[Choice] = []
@@ -274,6 +277,21 @@ def _has_program(job: Job, signs: int, query: NormQuery | None = None) -> bool:
     if job.config.max_subproblems == 1 or not_offered(job, query) is not None:
         return False
     return too_large(job, size_of(job, job.setting.crown_preactivations, signs)) is None
+
+
+def _small(openness: Openness, clock: Clock) -> bool:
+    try:
+        return crown_stop(openness.setting, clock) is None and openness.gates <= UNSAFE_BINARIES
+    except BREAKDOWNS:
+        return False
+
+
+def _exact(job: Job, openness: Openness) -> list[Choice]:
+    """Complete where floats are not; nothing where the root alone is asked for."""
+    fits = openness.gates <= EXACT_NEURONS and offered(openness.graph, job.region)
+    if not fits or job.config.max_subproblems == 1:
+        return []
+    return [Choice("exact", str(openness))]
 
 
 def _gates(count: int) -> str:

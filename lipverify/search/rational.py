@@ -9,6 +9,7 @@ apart, and depths of 0 from those just below and above.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ from lipverify.query_output import Clause, OutputQuery
 from lipverify.region import AbstractRegion, Box
 from lipverify.search.budget import Clock
 from lipverify.search.job import Stop, timeout
+from lipverify.search.ladder import BREAKDOWNS
 from lipverify.verdict import Counterexample, Reason
 
 NAME = "exact arithmetic"
@@ -102,33 +104,49 @@ class RationalSearch:
 
     def decide(self, clause: Clause, most: int | None) -> RationalResult:
         """Depth first over the sides of the open neurons, the loosest relaxation first."""
-        neurons = open_neurons(self.forward, self.known)
         state = RationalResult()
         stack: list[tuple[Side, ...]] = [()]
         while stack and state.found is None:
-            if self.clock.expired():
-                return replace(state, upper=float("inf"), stop=timeout(self.clock))
-            if most is not None and state.subproblems >= most:
-                detail = f"stopped after {state.subproblems} subproblems"
-                stop = Stop(Reason.SUBPROBLEMS, detail)
-                return replace(state, upper=float("inf"), stop=stop)
-            splits = stack.pop()
-            state = replace(state, subproblems=state.subproblems + 1)
-            found = self._relaxed(clause, splits)
-            left = [one for one in neurons if (*one, 1) not in splits and (*one, -1) not in splits]
-            if found.upper < 0:
-                state = state.above(found.upper)
-            elif left:
-                one = self._loosest(left, found.point)
-                stack += [(*splits, (*one, side)) for side in (1, -1)]
-            else:
+            stop = self._limit(state, most)
+            if stop is None:
                 try:
-                    state = self._leaf(clause, splits, state)
+                    state, halves = self._step(clause, stack.pop(), state)
+                    stack += halves
                 except Interrupted:
-                    return replace(state, upper=float("inf"), stop=timeout(self.clock))
+                    stop = timeout(self.clock)
+                except BREAKDOWNS as error:
+                    stop = Stop(Reason.NUMERICS, str(error))
+            if stop is not None:
+                return replace(state, upper=float("inf"), stop=stop)
         if state.found is not None:
             return replace(state, upper=float("inf"))
         return replace(state, refuted=state.touched is None)
+
+    def _limit(self, state: RationalResult, most: int | None) -> Stop | None:
+        if self.clock.expired():
+            return timeout(self.clock)
+        if most is not None and state.subproblems >= most:
+            return Stop(Reason.SUBPROBLEMS, f"stopped after {state.subproblems} subproblems")
+        return None
+
+    def _step(
+        self, clause: Clause, splits: tuple[Side, ...], state: RationalResult
+    ) -> tuple[RationalResult, list[tuple[Side, ...]]]:
+        """One subproblem: what it adds, and what is left of it."""
+        state = replace(state, subproblems=state.subproblems + 1)
+        found = self._relaxed(clause, splits)
+        if found.upper < 0:
+            return state.above(found.upper), []
+        split = {(name, index) for name, index, _ in splits}
+        left = [neuron for neuron in self._neurons if neuron not in split]
+        if not left:
+            return self._leaf(clause, splits, state), []
+        one = self._loosest(left, found.point)
+        return state, [(*splits, (*one, side)) for side in (1, -1)]
+
+    @cached_property
+    def _neurons(self) -> tuple[Neuron, ...]:
+        return open_neurons(self.forward, self.known)
 
     def _relaxed(self, clause: Clause, splits: Sequence[Side]) -> DepthFound:
         problem = MilpProblem(

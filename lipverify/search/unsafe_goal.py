@@ -104,12 +104,8 @@ class UnsafeGoal:
 
         `depth` is a proved upper end of all depths.
         """
-        answer = Unconfirmed(
-            f"in exact arithmetic an input has unsafe outputs (depth {depth:.3g}), but the "
-            "original network does not show one beyond the tolerance"
-        )
         level = depth if self.level is None else max(depth, self.level)
-        return replace(self, unconfirmed=answer, level=level)
+        return replace(self, unconfirmed=touching(depth), level=level)
 
     def enough(self, closed: Tensor) -> Tensor:
         if self.level is not None:
@@ -132,3 +128,11 @@ class UnsafeGoal:
     @property
     def open_ended(self) -> bool:
         return True
+
+
+def touching(depth: float) -> Unconfirmed:
+    """Of an input that exact arithmetic says to be unsafe, by this depth."""
+    return Unconfirmed(
+        f"in exact arithmetic an input has unsafe outputs (depth {depth:.3g}), but the original "
+        "network does not show one beyond the tolerance"
+    )

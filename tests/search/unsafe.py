@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from math import floor
 
 import torch
@@ -89,6 +89,7 @@ class Question:
         return OutputQuery(self.box, moved)
 
 
+@cache
 def question(seed: int) -> Question:
     """Random, but for the seed: one to three clauses of one to three rows."""
     sizes, kind = SHAPES[seed % len(SHAPES)], KINDS[seed % len(KINDS)]
