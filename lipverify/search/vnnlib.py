@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lipverify.confirm import original_inside
 from lipverify.network import Network
+from lipverify.network.with_inputs import with_inputs
 from lipverify.query_output import OutputQuery
 from lipverify.region import AbstractRegion
 from lipverify.search.budget import Clock
@@ -62,6 +63,7 @@ class _Left:
 def _boxes(job: Job, file: VnnLibFile) -> Decision:
     """Every box in turn: one falsified decides, all have to be verified."""
     stream = file.queries()
+    network = with_inputs(job.network) if file.joins_inputs else job.network
     known = list(islice(stream, SHARES))
     state = _Left(Verified())
     for query in chain(known, stream):
@@ -71,7 +73,7 @@ def _boxes(job: Job, file: VnnLibFile) -> Decision:
         ahead = max(1, len(known) - state.boxes)
         left = job.clock.left
         clock = job.clock if left is None else job.clock.limited(left / ahead)
-        verdict, stage, subproblems = _box(job, file, query, clock, state)
+        verdict, stage, subproblems = _box(job, network, file, query, clock, state)
         state = state.after(verdict, stage, subproblems)
         if isinstance(verdict, Falsified):
             return Decision(verdict, stage, subproblems=state.subproblems)
@@ -79,9 +81,12 @@ def _boxes(job: Job, file: VnnLibFile) -> Decision:
 
 
 def _box(
-    job: Job, file: VnnLibFile, query: OutputQuery, clock: Clock, state: _Left
+    job: Job, network: Network, file: VnnLibFile, query: OutputQuery, clock: Clock, state: _Left
 ) -> tuple[Verdict, str, int]:
-    """The verdict on one box, the stage that gave it, and its subproblems."""
+    """The verdict on one box, the stage that gave it, and its subproblems.
+
+    `network` has the outputs that the query is about.
+    """
     if any(not len(clause) for clause in query.unsafe):
         points = original_inside(job.network, query.region, query.region.center).unsqueeze(0)
         found = satisfying(job, file, points, "no constraint on outputs: every input counts")
@@ -95,7 +100,7 @@ def _box(
 
     number = state.boxes
     answer = decide(
-        job.network, query, config, clock, tell, lambda key: job.slot(f"box {number}: {key}")
+        network, query, config, clock, tell, lambda key: job.slot(f"box {number}: {key}")
     )
     verdict = answer.verdict
     if isinstance(verdict, Falsified):
