@@ -14,6 +14,7 @@ from lipverify.graph import ForwardGraph, Node
 from lipverify.milp.size import unsupported
 from lipverify.operators import Activation
 from lipverify.query import NormQuery
+from lipverify.region import Box
 from lipverify.search.budget import Clock
 from lipverify.search.estimates import alpha_stop, crown_stop, quadratic_cost
 from lipverify.search.exact import not_offered, size_of, too_large
@@ -167,7 +168,9 @@ def output_choices(job: Job) -> tuple[Choice, ...]:
     openness = Openness(job.setting)
     found: list[Choice] = []
     few = openness.moving <= FEW_INPUTS
-    program = openness.gates <= SIGN_BINARIES and _has_program(job, 0)
+    # Programs know the box around a ball alone, which is much larger.
+    box = isinstance(job.region, Box)
+    program = box and openness.gates <= SIGN_BINARIES and _has_program(job, 0)
     if openness.gates > openness.smooth and job.config.max_subproblems != 1:
         others = program or few or openness.smooth
         found.append(Choice("neurons", str(openness), SHARE if others else 1.0))
@@ -186,7 +189,8 @@ def unsafe_choices(setting: Setting, config: VerifyConfig, clock: Clock) -> tupl
     moving = _count(openness.moving, "input moves", "inputs move")
     inputs = openness.moving <= FEW_INPUTS
     small = gates <= MOST_GATES and _small(openness, clock)
-    program = small and config.max_subproblems != 1 and unsupported(openness.graph) is None
+    box = isinstance(setting.region, Box)
+    program = small and box and config.max_subproblems != 1 and unsupported(openness.graph) is None
     exact = small and openness.gates <= EXACT_NEURONS and offered(openness.graph, setting.region)
     found: list[Choice] = []
     if not inputs or gates <= FEW_GATES:
