@@ -28,6 +28,7 @@ from lipverify.bounds.exact_program import Deepest, Interrupted, deepest
 from lipverify.bounds.methods import Setting
 from lipverify.bounds.preactivation import Preactivations
 from lipverify.graph import ForwardGraph, evaluate
+from lipverify.interval import Interval
 from lipverify.milp import solver_named
 from lipverify.milp.depth import DepthFound, depth_upper
 from lipverify.milp.problem import MilpProblem
@@ -41,6 +42,9 @@ from lipverify.search.ladder import BREAKDOWNS
 from lipverify.verdict import Counterexample, Reason
 
 NAME = "exact arithmetic"
+
+NEAR = 1e-6
+"""Bounds of depths below it are as good as 0: it is worth asking whether a subproblem is flat."""
 
 Neuron = tuple[str, int]
 """A preactivation's node, and the flat index in it."""
@@ -103,7 +107,7 @@ class RationalSearch:
         return self.setting.crown_preactivations
 
     def decide(self, clause: Clause, most: int | None) -> RationalResult:
-        """Depth first over the sides of the open neurons, the loosest relaxation first."""
+        """Depth first over the sides of the open neurons."""
         state = RationalResult()
         stack: list[tuple[Side, ...]] = [()]
         while stack and state.found is None:
@@ -137,12 +141,35 @@ class RationalSearch:
         found = self._relaxed(clause, splits)
         if found.upper < 0:
             return state.above(found.upper), []
+        if found.upper < NEAR and self._is_flat(splits):
+            return state, []
         split = {(name, index) for name, index, _ in splits}
         left = [neuron for neuron in self._neurons if neuron not in split]
         if not left:
             return self._leaf(clause, splits, state), []
-        one = self._loosest(left, found.point)
+        # In the order of the network, splits are affine as early as can be.
+        one = left[0] if found.upper < NEAR else self._loosest(left, found.point)
         return state, [(*splits, (*one, side)) for side in (1, -1)]
+
+    def _is_flat(self, splits: Sequence[Side]) -> bool:
+        """Whether the splits, where they are affine, leave no inner point of the box.
+
+        Pieces with inner points cover the box, and depths are continuous: nothing is lost with what
+        is flat. Where kinks meet in a point, nearly all patterns are.
+        """
+        values = exact_values(self.forward, splits, self.known)
+        box = self.setting.region.bounding
+        fixed = [float(x) if low else None for x, low in zip(box.lower, ~_moving(box), strict=True)]
+        rows: list[Row] = []
+        for name, index, side in splits:
+            row = values[name][index]
+            if row is not None and not _is_zero(row, fixed):
+                rows.append([side * value for value in row])
+        if not rows:
+            return False
+        found = deepest([], rows, box, self.clock.expired)
+        assert found is not None, "without hard functions, every point counts"
+        return found.value <= 0
 
     @cached_property
     def _neurons(self) -> tuple[Neuron, ...]:
@@ -225,6 +252,21 @@ def exact_depths(clause: Clause, outputs: Sequence[Row]) -> list[Row]:
                 total = [a + factor * b for a, b in zip(total, output, strict=True)]
         depths.append([-value for value in total])
     return depths
+
+
+def _moving(box: Interval) -> Tensor:
+    return box.lower < box.upper
+
+
+def _is_zero(row: Row, fixed: Sequence[float | None]) -> bool:
+    """Whether the function is 0 on the whole box, given the inputs that it fixes."""
+    constant = row[0]
+    for weight, value in zip(row[1:], fixed, strict=True):
+        if value is not None:
+            constant += weight * Fraction(value)
+        elif weight:
+            return False
+    return constant == 0
 
 
 def _row(row: Row | None) -> Row:
