@@ -41,6 +41,13 @@ class Unconfirmed:
         return Unknown(Reason.CANDIDATE, self.detail)
 
 
+def original_inside(network: Network, region: AbstractRegion, x: Tensor) -> Tensor:
+    """A point of the region [n] near x that the original takes as it is."""
+    if network.dtype == torch.float64:
+        return x if bool(region.contains(x)) else region.project(x)
+    return float32_inside(region, x)
+
+
 def float32_inside(region: AbstractRegion, x: Tensor) -> Tensor:
     """A point of the region [n] near x with float32 entries (the original's precision).
 
@@ -71,7 +78,7 @@ def confirm_output(
     """A counterexample to rows . f <= threshold among the candidates [k, n]; None: no violation."""
     unconfirmed: Unconfirmed | None = None
     for candidate in candidates:
-        x = float32_inside(region, candidate)
+        x = original_inside(network, region, candidate)
         ours = output(network.graph, x.unsqueeze(0))[0]
         original = network.original(x.unsqueeze(0))[0]
         limit = query.threshold + FALSIFY_MARGIN * (1.0 + float(original.abs().max()))
@@ -101,7 +108,7 @@ def confirm_unsafe(
     Some clause has to hold by our arithmetic and by the original network's, each row by more than
     the margin; None: no clause holds by ours.
     """
-    x = float32_inside(query.region, candidate)
+    x = original_inside(network, query.region, candidate)
     ours = output(network.graph, x.unsqueeze(0))[0]
     original = network.original(x.unsqueeze(0))[0]
     inside = 0.0

@@ -7,6 +7,8 @@ order, errs by at most gamma(n) times the sum of the magnitudes).
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
+from math import inf, isfinite, nextafter
 
 import torch
 from torch import Tensor
@@ -66,6 +68,20 @@ def upper_share(lower: Tensor, upper: Tensor) -> Tensor:
     """upper / (upper - lower) for lower < 0 < upper; the width may overflow, its share does not."""
     width = upper - lower
     return torch.where(torch.isfinite(width), upper / width, (upper / 2) / (upper / 2 - lower / 2))
+
+
+def rounded(value: float | Fraction, *, up: bool) -> tuple[float, bool]:
+    """A float64 that is not below (above) the value, and whether it is the value."""
+    try:
+        near = float(value)
+    except OverflowError:
+        near = inf if value > 0 else -inf
+    if isinstance(value, float) or (isfinite(near) and Fraction(near) == value):
+        return near, True
+    short = not isfinite(near) or (Fraction(near) < value if up else Fraction(near) > value)
+    if not short:
+        return near, False
+    return nextafter(near, inf if up else -inf), False
 
 
 @contextmanager

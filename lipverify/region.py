@@ -237,20 +237,20 @@ class BallInBox(AbstractRegion):
         return self.ball.bounding.intersect(self.box.bounding)
 
     def support(self, slope: Tensor) -> Tensor:
-        # The minimum over splits a + b of the slope of support_ball(a) + support_box(b); the two
-        # pure splits, and the one that hands the box the coordinates that it cuts, are proved.
+        # The minimum over splits a + b of the slope of support_ball(a) + support_box(b), about;
+        # every split is proved, so rounding in how it is chosen does not matter.
         tight = self.bounding
         boxed = torch.where(slope >= 0, slope * tight.upper, slope * tight.lower)
         # Callers charge the rounding of numbers like `bounding`'s; the ball's may be far larger.
         reach = slope.abs() @ (self.ball.middle.abs() + self.ball.radius)
         slack = 2 * gamma(2 * self.size + 8) * reach
         ball = self.ball.support(slope)
-        cut = torch.where(slope >= 0, self.box.upper, -self.box.lower)
-        edge = torch.where(slope >= 0, self.ball.middle, -self.ball.middle) + self.ball.radius
-        handed = cut < edge
-        split = boxed.where(handed, torch.zeros_like(boxed)).sum(-1) + self.ball.support(
-            slope.where(~handed, torch.zeros_like(slope))
-        )
+        middle, radius = self.ball.middle, self.ball.radius
+        room = torch.where(slope >= 0, self.box.upper - middle, middle - self.box.lower)
+        room = torch.where(radius > 0, room / radius.clamp(min=1e-300), 0.0).clamp(max=1.0)
+        worth = slope.abs() * radius
+        part = self.ball.norm.share(worth, room)
+        split = slope @ middle + self.ball.norm.dual.of(part) + ((worth - part) * room).sum(-1)
         return torch.minimum(torch.minimum(ball, split) + slack, boxed.sum(-1))
 
     def project(self, x: Tensor) -> Tensor:

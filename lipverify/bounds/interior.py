@@ -17,33 +17,13 @@ from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
-import torch
 from scipy.optimize import linprog
 
-from lipverify.graph import ForwardGraph, Node
+from lipverify.bounds.exact_forward import LARGEST, Row, Side, coefficients, exact_values, is_exact
+from lipverify.graph import ForwardGraph
 from lipverify.interval import Interval
-from lipverify.operators import (
-    Activation,
-    Add,
-    AffineOperator,
-    Choice,
-    Concat,
-    Conv,
-    Dense,
-    Reshape,
-    Select,
-    Transpose,
-)
 from lipverify.region import AbstractRegion, Ball, Box
 
-Side = tuple[str, int, int]
-Row = list[Fraction]
-"""Coefficients of [1; x]."""
-
-EXACT = (Add, Choice, Concat, Conv, Dense, Reshape, Select, Transpose)
-"""Operators whose coefficients are stored numbers, so that float columns hold them exactly."""
-LARGEST = 40_000
-"""Most coefficients of all nodes together; Fractions are slow."""
 FLAT = 1e-7
 """Where all constraints, scaled to 1, hold by more than this at some point, nothing is flat."""
 
@@ -61,8 +41,7 @@ class ExactForward:
         region = self._region
         solid = isinstance(region, Ball) and bool((region.radius > 0).all())
         solid |= isinstance(region, Box) and bool((region.lower < region.upper).all())
-        size = sum(node.size for node in self._forward) * (1 + region.size)
-        return solid and size <= LARGEST and all(_known(node) for node in self._forward)
+        return solid and coefficients(self._forward) <= LARGEST and is_exact(self._forward)
 
     def is_flat(self, sides: Sequence[Side], preactivations: Mapping[str, Interval]) -> bool:
         """Whether side z >= 0 for all `sides` is proved to leave no inner point of the region."""
@@ -76,94 +55,13 @@ class ExactForward:
         self, sides: Sequence[Side], preactivations: Mapping[str, Interval]
     ) -> list[Row]:
         """side z of every split whose gates below are fixed, or do not count."""
-        split = {(node, index): side for node, index, side in sides}
-        width = 1 + self._region.size
-        forward = self._forward
-        values: dict[str, list[Row | None]] = {}
-        identity = []
-        for place in range(forward.input_size):
-            row = [Fraction(0)] * width
-            row[1 + place] = Fraction(1)
-            identity.append(row)
-        values[ForwardGraph.INPUT] = identity
-        for node in forward:
-            if isinstance(node.operator, Activation):
-                below = node.inputs[0]
-                values[node.name] = [
-                    self._activated(node.operator, row, split.get((below, place)), known)
-                    for place, (row, known) in enumerate(
-                        zip(values[below], _sides(preactivations[below]), strict=True)
-                    )
-                ]
-            elif node.operator is not None:
-                values[node.name] = self._affine(node, values, width)
+        values = exact_values(self._forward, sides, preactivations)
         found = []
         for node, index, side in sides:
             row = values[node][index]
             if row is not None:
                 found.append([side * value for value in row])
         return found
-
-    def _activated(
-        self, operator: Activation, row: Row | None, split: int | None, known: int
-    ) -> Row | None:
-        if row is None:
-            return None
-        if not any(row):
-            return row  # every activation here is 0 at 0
-        side = split or known
-        if side == 0:
-            return None
-        slope = operator.derivative(torch.tensor([float(side)], dtype=torch.float64))
-        factor = Fraction(float(slope))
-        return [factor * value for value in row]
-
-    def _affine(
-        self, node: Node, values: Mapping[str, list[Row | None]], width: int
-    ) -> list[Row | None]:
-        operator = node.operator
-        assert isinstance(operator, AffineOperator)
-        result: list[Row | None] = [[Fraction(0)] * width for _ in range(node.size)]
-        if operator.constant is not None:
-            for row, value in zip(
-                result, operator.constant.expand(node.shape).flatten().tolist(), strict=True
-            ):
-                assert row is not None
-                row[0] += Fraction(value)
-        for operand, name in enumerate(node.inputs):
-            matrix = self._matrix(node, operand)
-            for place in range(node.size):
-                for column in np.flatnonzero(matrix[place]):
-                    row, source = result[place], values[name][column]
-                    if row is None or source is None:
-                        result[place] = None
-                        break
-                    factor = Fraction(float(matrix[place, column]))
-                    result[place] = [a + factor * b for a, b in zip(row, source, strict=True)]
-        return result
-
-    def _matrix(self, node: Node, operand: int) -> np.ndarray:
-        operator = node.operator
-        assert isinstance(operator, AffineOperator)
-        shape = self._forward[node.inputs[operand]].shape
-        size = self._forward[node.inputs[operand]].size
-        columns = torch.eye(size, dtype=torch.float64).reshape(size, *shape)
-        return operator.linear(columns, operand).reshape(size, node.size).T.numpy()
-
-
-def _known(node: Node) -> bool:
-    operator = node.operator
-    if operator is None or isinstance(operator, EXACT):
-        return True
-    if not isinstance(operator, Activation) or not operator.piecewise_linear:
-        return False
-    return tuple(operator.kinks) == (0.0,)
-
-
-def _sides(preactivation: Interval) -> list[int]:
-    """1 where z >= 0 is known, -1 where z <= 0 is, else 0."""
-    lower, upper = preactivation.lower.flatten(), preactivation.upper.flatten()
-    return torch.where(lower >= 0, 1, torch.where(upper <= 0, -1, 0)).tolist()
 
 
 def _refuted(functions: list[Row], box: Interval) -> bool:

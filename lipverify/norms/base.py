@@ -37,6 +37,14 @@ class AbstractNorm(ABC):
         """The vector of least norm with 0 <= s <= room and worth.s >= gain (or worth.s as large as
         it can be), about: worth, room [k, n], both >= 0, and gain [k] -> s [k, n]."""
 
+    @abstractmethod
+    def share(self, worth: Tensor, room: Tensor) -> Tensor:
+        """The part a of `worth` with the least ||a||_* + (worth - a).room, about: [..., n].
+
+        0 <= a <= worth; worth >= 0 and room <= 1. By duality that least is the largest worth.s over
+        ||s|| <= 1, s <= room: a is what the ball bears, the rest what the room does.
+        """
+
 
 def least_level(worth: Tensor, room: Tensor, gain: Tensor, shape: Tensor) -> Tensor:
     """min(level * shape, room) with the least level (found by bisection) that reaches the gain."""

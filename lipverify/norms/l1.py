@@ -44,3 +44,12 @@ class L1(AbstractNorm):
         rest = (gain.unsqueeze(1) - before).clamp(min=0.0)
         used = torch.where(value > 0, torch.minimum(rest / value, space), 0.0)
         return torch.zeros_like(worth).scatter(1, order, used)
+
+    def share(self, worth: Tensor, room: Tensor) -> Tensor:
+        # What is worth most fills its room, until nothing of the ball is left.
+        fixed = worth.detach()
+        order = fixed.argsort(-1, descending=True)
+        full = room.clamp(min=0.0).gather(-1, order).cumsum(-1) >= 1.0
+        last = full.int().argmax(-1, keepdim=True)
+        level = torch.where(full[..., -1:], fixed.gather(-1, order).gather(-1, last), 0.0)
+        return torch.minimum(worth, level)

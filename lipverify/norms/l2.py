@@ -35,6 +35,25 @@ class L2(AbstractNorm):
     def cheapest(self, worth: Tensor, room: Tensor, gain: Tensor) -> Tensor:
         return least_level(worth, room, gain, worth)
 
+    def share(self, worth: Tensor, room: Tensor) -> Tensor:
+        # s = min(worth / level, room), at the level that makes its length 1: sorted by the levels
+        # at which entries reach their room, sums of squares tell how many do.
+        fixed, space = worth.detach() / _scale(worth), room.clamp(min=0.0).expand_as(worth)
+        reached = torch.where(fixed > 0, fixed / space, torch.zeros_like(fixed))
+        order = reached.argsort(-1, descending=True)
+        level = reached.gather(-1, order)
+        filled = space.gather(-1, order).square().cumsum(-1)
+        squares = fixed.gather(-1, order).square()
+        rest = (squares.sum(-1, keepdim=True) - squares.cumsum(-1)).clamp(min=0.0)
+        free = torch.where(rest > 0, rest / level.square(), torch.zeros_like(rest))
+        count = (filled + free < 1.0).sum(-1, keepdim=True)
+        before = (count - 1).clamp(min=0)
+        some = count > 0
+        left = torch.where(some, rest.gather(-1, before), squares.sum(-1, keepdim=True))
+        used = torch.where(some, filled.gather(-1, before), torch.zeros_like(left))
+        chosen = (left / (1.0 - used).clamp(min=1e-300)).sqrt() * _scale(worth)
+        return torch.minimum(worth, chosen * space)
+
 
 def _scale(x: Tensor) -> Tensor:
     """The largest magnitude along the last dimension, which is kept; 1 where that is no help."""

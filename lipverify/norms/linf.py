@@ -29,3 +29,6 @@ class LInf(AbstractNorm):
 
     def cheapest(self, worth: Tensor, room: Tensor, gain: Tensor) -> Tensor:
         return least_level(worth, room, gain, torch.ones_like(worth))
+
+    def share(self, worth: Tensor, room: Tensor) -> Tensor:
+        return torch.where(room >= 1.0, worth, torch.zeros_like(worth))

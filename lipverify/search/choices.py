@@ -7,13 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from lipverify.bounds.methods import Setting
 from lipverify.bounds.preactivation import Preactivations, open_of
-from lipverify.graph import Node
+from lipverify.config import VerifyConfig
+from lipverify.graph import ForwardGraph, Node
+from lipverify.milp.size import unsupported
 from lipverify.operators import Activation
 from lipverify.query import NormQuery
+from lipverify.region import Box
+from lipverify.search.budget import Clock
 from lipverify.search.estimates import alpha_stop, crown_stop, quadratic_cost
 from lipverify.search.exact import not_offered, size_of, too_large
 from lipverify.search.job import Job, Stop
+from lipverify.search.ladder import BREAKDOWNS
+from lipverify.search.rational import offered
 from lipverify.verdict import Reason
 
 FEW_INPUTS, MANY_GATES = 8, 40
@@ -30,6 +37,14 @@ FINE = 1e-3
 """So are smaller ones where this relative gap, or a threshold, is all that is asked for."""
 SIGN_BINARIES = 400
 """The same for programs of one derivative or one output, which are much easier."""
+FEW_GATES = 60
+"""Where few inputs move, neurons are split before inputs up to so many gates, open or not."""
+MOST_GATES = 1000
+"""In larger networks it is not even asked how many gates are open: searches find out faster."""
+UNSAFE_BINARIES = 60
+"""Programs of a clause's depth with more binaries are left to the search over neurons."""
+EXACT_NEURONS = 24
+"""With more open neurons, there may be too many affine pieces whose depths are near 0."""
 SHARE = 0.5
 """Of the time left, for a program that may not finish."""
 UNLIMITED = 60.0
@@ -61,23 +76,27 @@ LATE = Choice("late", "")
 class Openness:
     """What of a network is undecided on a region, by CROWN's preactivation bounds."""
 
-    job: Job
+    setting: Setting
 
     @cached_property
     def moving(self) -> int:
         """Inputs that the region does not fix."""
-        return int((self.job.region.bounding.width > 0).sum())
+        return int((self.setting.region.bounding.width > 0).sum())
+
+    @property
+    def graph(self) -> ForwardGraph:
+        return self.setting.network.graph
 
     @cached_property
     def gates(self) -> int:
         """One per entry of an activation, two per entry of a product."""
-        graph = self.job.network.graph
+        graph = self.graph
         return sum(self._count(node) for node in (*graph.activations, *graph.products))
 
     @cached_property
     def smooth(self) -> int:
         """Open gates that halves of their preactivation only narrow."""
-        graph = self.job.network.graph
+        graph = self.graph
         return sum(
             self._count(node)
             for node in (*graph.activations, *graph.products)
@@ -85,7 +104,7 @@ class Openness:
         )
 
     def _count(self, node: Node) -> int:
-        known = self.job.setting.crown_preactivations
+        known = self.setting.crown_preactivations
         return sum(open_of(node, known[name]).numel() for name in node.inputs)
 
     def __str__(self) -> str:
@@ -99,7 +118,7 @@ def norm_choices(job: Job, query: NormQuery, signs: int, on_rows: bool) -> tuple
     """
     if crown_stop(job.setting, job.clock) is not None:
         return ()
-    asked, openness = _asked(job), Openness(job)
+    asked, openness = _asked(job), Openness(job.setting)
     walk = [Choice("walk", str(openness))] if openness.gates > WALKED_GATES else []
     if asked is not None:
         return asked if job.method.searches == ("milp",) else (*walk, *asked)
@@ -126,7 +145,7 @@ def sign_choices(job: Job) -> tuple[Choice, ...]:
     asked = _asked(job)
     if asked is not None:
         return asked
-    openness = Openness(job)
+    openness = Openness(job.setting)
     found: list[Choice] = []
     if openness.gates <= SIGN_BINARIES and _has_program(job, 0):
         found.append(Choice("milp", f"{_gates(openness.gates)} open", SHARE))
@@ -146,18 +165,43 @@ def output_choices(job: Job) -> tuple[Choice, ...]:
     asked = _asked(job)
     if asked is not None:
         return tuple(choice for choice in asked if choice.search != "gates")
-    openness = Openness(job)
+    openness = Openness(job.setting)
     found: list[Choice] = []
     few = openness.moving <= FEW_INPUTS
-    program = openness.gates <= SIGN_BINARIES and _has_program(job, 0)
+    # Programs know the box around a ball alone, which is much larger.
+    box = isinstance(job.region, Box)
+    program = box and openness.gates <= SIGN_BINARIES and _has_program(job, 0)
     if openness.gates > openness.smooth and job.config.max_subproblems != 1:
         others = program or few or openness.smooth
         found.append(Choice("neurons", str(openness), SHARE if others else 1.0))
     if program:
         found.append(Choice("milp", f"{_gates(openness.gates)} open", SHARE))
-    found.append(LATE)
+    found += [*_exact(job, openness), LATE]
     if few or openness.smooth:
         found += _last_resort(openness)
+    return tuple(found)
+
+
+def unsafe_choices(setting: Setting, config: VerifyConfig, clock: Clock) -> tuple[Choice, ...]:
+    """For unsafe sets of outputs. Each gets what those before it left open."""
+    openness = Openness(setting)
+    gates = sum(node.size for node in (*openness.graph.activations, *openness.graph.products))
+    moving = _count(openness.moving, "input moves", "inputs move")
+    inputs = openness.moving <= FEW_INPUTS
+    small = gates <= MOST_GATES and _small(openness, clock)
+    box = isinstance(setting.region, Box)
+    program = small and box and config.max_subproblems != 1 and unsupported(openness.graph) is None
+    exact = small and openness.gates <= EXACT_NEURONS and offered(openness.graph, setting.region)
+    found: list[Choice] = []
+    if not inputs or gates <= FEW_GATES:
+        others = inputs or program or exact
+        found.append(Choice("neurons", f"{moving}, {_gates(gates)}", SHARE if others else 1.0))
+        if program:
+            found.append(Choice("milp", f"{openness}", SHARE if inputs or exact else 1.0))
+    if exact:
+        found.append(Choice("exact", str(openness), SHARE if inputs else 1.0))
+    if inputs:
+        found.append(Choice("inputs", f"{moving}, {_gates(gates)}"))
     return tuple(found)
 
 
@@ -195,7 +239,7 @@ def too_many_gates(job: Job, extra: int) -> Stop | None:
     stop = alpha_stop(job.setting, job.clock)
     if stop is not None:
         return stop
-    gates = Openness(job).gates
+    gates = Openness(job.setting).gates
     cost = quadratic_cost(job.setting, gates, extra)
     what = f"the quadratic dual of {_gates(gates)}"
     if cost.bytes > job.setting.memory:
@@ -219,7 +263,7 @@ def _asked(job: Job) -> tuple[Choice, ...] | None:
 
 def _gate_splits(openness: Openness) -> Choice:
     """Down to fixed gates, where there are such; else only where splits of inputs gain less."""
-    few = MOST_INPUTS if openness.job.network.graph.products else FEW_INPUTS
+    few = MOST_INPUTS if openness.graph.products else FEW_INPUTS
     if openness.smooth and openness.moving <= few:
         why = f"{openness}, {openness.smooth} smooth: inputs are split instead"
         return Choice("gates", why, root_only=True)
@@ -239,6 +283,21 @@ def _has_program(job: Job, signs: int, query: NormQuery | None = None) -> bool:
     return too_large(job, size_of(job, job.setting.crown_preactivations, signs)) is None
 
 
+def _small(openness: Openness, clock: Clock) -> bool:
+    try:
+        return crown_stop(openness.setting, clock) is None and openness.gates <= UNSAFE_BINARIES
+    except BREAKDOWNS:
+        return False
+
+
+def _exact(job: Job, openness: Openness) -> list[Choice]:
+    """Complete where floats are not; nothing where the root alone is asked for."""
+    fits = openness.gates <= EXACT_NEURONS and offered(openness.graph, job.region)
+    if not fits or job.config.max_subproblems == 1:
+        return []
+    return [Choice("exact", str(openness))]
+
+
 def _gates(count: int) -> str:
     return _count(count, "gate", "gates")
 
@@ -255,4 +314,5 @@ __all__ = [
     "output_choices",
     "sign_choices",
     "too_many_gates",
+    "unsafe_choices",
 ]

@@ -4,12 +4,13 @@
 `OutputAnswer`: verified, falsified with an input that the original network confirms, or unknown.
 In this order: gradients from many starts; inputs in which all depths are monotone are fixed at
 their ends; branch and bound over neurons (`neuron_split`), or over inputs where few of them move
-(`input_split`), both with points of their own on the way.
+(`input_split`), both with points of their own on the way; for small networks, mixed-integer
+programs (`milp.depth`), and exact arithmetic where depths are too near 0 (`rational`).
 
 KeyboardInterrupt passes through; nothing is claimed then.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,11 +21,15 @@ from lipverify.bounds.methods import STAGES, Setting
 from lipverify.config import VerifyConfig
 from lipverify.errors import InputError
 from lipverify.graph import ForwardGraph, output
+from lipverify.milp import solver_named
+from lipverify.milp.depth import depth_upper
+from lipverify.milp.problem import MilpProblem
 from lipverify.network import Network
 from lipverify.norms import norm_named
 from lipverify.query_output import OutputQuery
 from lipverify.region import Box
 from lipverify.search.budget import Clock, Tell, points_clock
+from lipverify.search.choices import Choice, unsafe_choices
 from lipverify.search.estimates import crown_stop
 from lipverify.search.input_split import NAME as INPUT_SPLITS
 from lipverify.search.input_split import depth_search
@@ -32,19 +37,15 @@ from lipverify.search.job import TOO_LOOSE, Stop, timeout
 from lipverify.search.ladder import BREAKDOWNS
 from lipverify.search.neuron_split import NAME as NEURON_SPLITS
 from lipverify.search.neuron_split import neuron_search
+from lipverify.search.rational import NAME as EXACT
+from lipverify.search.rational import RationalSearch
 from lipverify.search.slot import Slots, no_slots
 from lipverify.search.unsafe_goal import UnsafeGoal
 from lipverify.verdict import Falsified, Reason, Verdict, Verified
 from lipverify.witness import clause_depths, search_depth
 
-FEW_INPUTS = 8
-"""Inputs are split first where at most so many move."""
 MOST_INPUTS = 32
 """Up to so many moving inputs, it is asked which of them the depths are monotone in."""
-FEW_GATES = 60
-"""And then only where more neurons than this may be open."""
-NEURON_SHARE = 0.5
-"""Of the time, for neurons where inputs follow."""
 ATTACK_POINTS = 128
 ATTACK_STEPS = 40
 
@@ -67,13 +68,28 @@ class OutputAnswer:
 
 @dataclass(frozen=True, eq=False)
 class Progressed:
-    """How far the work on a query is; `upper` [k] are proved upper ends of all depths."""
+    """How far the work on a query is; `upper` [k] are proved upper ends of all depths.
+
+    `refuted` holds the positions of clauses that exact arithmetic says no input satisfies.
+    """
 
     goal: UnsafeGoal
     upper: Tensor
     stage: str = "none"
     subproblems: int = 1
     stop: Stop | None = None
+    refuted: frozenset[int] = frozenset()
+
+    @property
+    def proved(self) -> bool:
+        """Whether no clause can hold. With exact proofs, what rounding makes of a point is none."""
+        if self.refuted:
+            return not len(self.open)
+        return self.goal.proved(self.upper)
+
+    @property
+    def decided(self) -> bool:
+        return self.goal.found is not None or self.proved
 
     @property
     def done(self) -> bool:
@@ -83,14 +99,16 @@ class Progressed:
     def open(self) -> Tensor:
         """Positions of the clauses that are not proved out of reach."""
         # Written so that NaN is open.
-        return (~(self.upper < 0)).nonzero().flatten()
+        opened = ~(self.upper < 0)
+        opened[list(self.refuted)] = False
+        return opened.nonzero().flatten()
 
     @property
     def verdict(self) -> Verdict:
         """Unknown unless an explicit condition earns more."""
         if self.goal.found is not None:
             return Falsified(self.goal.found)
-        if self.goal.proved(self.upper):
+        if self.proved:
             return Verified()
         if self.goal.unconfirmed is not None and (self.stop is None or self.done):
             return self.goal.unconfirmed.verdict
@@ -125,7 +143,7 @@ def decide(
         setting = Setting(network, query.region, config.preactivation, config.memory)
         search = OutputSearch(setting, query, config, clock, tell, slots)
         state = search.attack(state)
-        if not state.done:
+        if not state.decided:
             state = search.search(state)
     return OutputAnswer(
         state.verdict,
@@ -218,9 +236,12 @@ class OutputSearch:
         )
 
     def _search(self, state: Progressed) -> Progressed:
-        for work in self._plan():
-            if state.done:
+        for choice in unsafe_choices(self.setting, self.config, self.clock):
+            if state.decided:
                 break
+            # Others than exact arithmetic have nothing to add where depths are as good as 0.
+            if state.done and choice.search != "exact":
+                continue
             if self.clock.expired():
                 return replace(state, stop=timeout(self.clock))
             most = self.config.max_subproblems
@@ -228,32 +249,21 @@ class OutputSearch:
                 detail = f"stopped after {state.subproblems} subproblems"
                 return replace(state, stop=Stop(Reason.SUBPROBLEMS, detail))
             try:
-                state = work(state)
+                state = _SEARCHES[choice.search](self, state, self._clock(choice))
             except BREAKDOWNS as error:
                 state = replace(state, stop=Stop(Reason.NUMERICS, str(error)))
         return state
 
-    def _plan(self) -> list[Callable[[Progressed], Progressed]]:
-        """Neurons first, unless few inputs move and many neurons are open."""
-        if self._moving <= FEW_INPUTS:
-            few = self._gates <= FEW_GATES
-            return [self._by_neurons, self._by_inputs] if few else [self._by_inputs]
-        return [self._by_neurons]
+    def _clock(self, choice: Choice) -> Clock:
+        left = self.clock.left
+        return self.clock if left is None else self.clock.limited(choice.share * left)
 
     @property
     def _moving(self) -> int:
         return int((self.query.region.bounding.width > 0).sum())
 
-    @property
-    def _gates(self) -> int:
-        """Entries of activations and products: the most neurons that can be open."""
-        return sum(node.size for node in (*self.forward.activations, *self.forward.products))
-
-    def _by_neurons(self, state: Progressed) -> Progressed:
+    def _by_neurons(self, state: Progressed, clock: Clock) -> Progressed:
         """Branch and bound over neurons, about the clauses that are open."""
-        clock = self.clock
-        if clock.left is not None and self._moving <= FEW_INPUTS:
-            clock = clock.limited(NEURON_SHARE * clock.left)
         opened = state.open
         found = neuron_search(
             self.setting,
@@ -270,13 +280,16 @@ class OutputSearch:
         upper = state.upper.clone()
         upper[opened] = torch.minimum(upper[opened], found.upper)
         count = state.subproblems + max(0, found.subproblems - 1)
-        return Progressed(found.goal, upper, NEURON_SPLITS, count, found.stop)
+        goal = found.goal
+        return replace(
+            state, goal=goal, upper=upper, stage=NEURON_SPLITS, subproblems=count, stop=found.stop
+        )
 
     def _left(self, state: Progressed) -> int | None:
         most = self.config.max_subproblems
         return None if most is None else max(1, most - state.subproblems + 1)
 
-    def _by_inputs(self, state: Progressed) -> Progressed:
+    def _by_inputs(self, state: Progressed, clock: Clock) -> Progressed:
         """Branch and bound over boxes, about the clauses that are open."""
         opened = state.open
         clauses = tuple(self.query.unsafe[k] for k in opened.tolist())
@@ -285,7 +298,7 @@ class OutputSearch:
             ClauseDepths(self.forward, clauses),
             state.goal,
             state.upper[opened],
-            self.clock,
+            clock,
             self.tell,
             self._left(state),
             self.config.seed,
@@ -294,4 +307,76 @@ class OutputSearch:
         upper = state.upper.clone()
         upper[opened] = torch.minimum(upper[opened], found.upper)
         count = state.subproblems + max(0, found.subproblems - 1)
-        return Progressed(found.goal, upper, INPUT_SPLITS, count, found.stop)
+        goal = found.goal
+        return replace(
+            state, goal=goal, upper=upper, stage=INPUT_SPLITS, subproblems=count, stop=found.stop
+        )
+
+    def _by_programs(self, state: Progressed, clock: Clock) -> Progressed:
+        """One mixed-integer program per open clause, which knows no splits."""
+        state = replace(state, stage=f"milp ({self.config.solver})", stop=None)
+        opened = state.open.tolist()
+        for place, which in enumerate(opened):
+            left = clock.left
+            clause = self.query.unsafe[which]
+            problem = MilpProblem(
+                self.setting.backward,
+                self.setting.region,
+                clause.coefficients,
+                self.setting.crown_preactivations,
+            )
+            found = depth_upper(
+                problem,
+                clause,
+                solver_named(self.config.solver),
+                None if left is None else left / (len(opened) - place),
+                self.config.seed,
+                relaxed=False,
+                cutoff=float(state.goal.enough(state.upper)[which]),
+                nodes=self._left(state),
+            )
+            upper = state.upper.clone()
+            upper[which] = min(float(upper[which]), found.upper)
+            state = replace(state, upper=upper, subproblems=state.subproblems + found.nodes - 1)
+            if found.point is not None:
+                points = self.setting.region.project(found.point.unsqueeze(0))
+                state = replace(state, goal=self._seen(state.goal, points))
+            self.tell(state.stage, state.goal.attained, float(upper.max()), state.subproblems)
+            if state.goal.found is not None:
+                break
+            if clock.expired():
+                return replace(state, stop=timeout(self.clock))
+        return state
+
+    def _exactly(self, state: Progressed, clock: Clock) -> Progressed:
+        """The clauses that are open, in exact arithmetic."""
+        query = OutputQuery(self.setting.region, self.query.unsafe)
+        search = RationalSearch(self.setting, query, clock, self.config.seed, self.config.solver)
+        state = replace(state, stage=EXACT, stop=None)
+        touched: list[float] = []
+        for which in state.open.tolist():
+            found = search.decide(self.query.unsafe[which], self._left(state))
+            upper = state.upper.clone()
+            upper[which] = min(float(upper[which]), found.upper)
+            count = state.subproblems + max(0, found.subproblems - 1)
+            state = replace(state, upper=upper, subproblems=count, stop=found.stop)
+            self.tell(EXACT, state.goal.attained, float(upper.max()), count)
+            if found.refuted:
+                state = replace(state, refuted=state.refuted | {which})
+                continue
+            if found.found is not None:
+                return replace(state, goal=replace(state.goal, found=found.found))
+            if found.stop is not None:
+                return state
+            touched.append(found.upper)
+        if touched:
+            state = replace(state, goal=state.goal.touched(max(touched)))
+        return state
+
+
+_SEARCHES: Mapping[str, Callable[[OutputSearch, Progressed, Clock], Progressed]] = {
+    "neurons": OutputSearch._by_neurons,
+    "milp": OutputSearch._by_programs,
+    "inputs": OutputSearch._by_inputs,
+    "exact": OutputSearch._exactly,
+}

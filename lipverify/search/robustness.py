@@ -29,7 +29,9 @@ from lipverify.search.job import TOO_LOOSE, Decision, Job, timeout
 from lipverify.search.ladder import OutputBounds, output_upper, satisfied
 from lipverify.search.neuron_split import NAME as NEURON_SPLITS
 from lipverify.search.neuron_split import neuron_search
-from lipverify.search.unsafe_goal import UnsafeGoal
+from lipverify.search.rational import NAME as EXACT
+from lipverify.search.rational import RationalSearch
+from lipverify.search.unsafe_goal import UnsafeGoal, touching
 from lipverify.spec.property import Robustness
 from lipverify.verdict import Counterexample, Falsified, Verdict, Verified
 from lipverify.witness import search_output
@@ -110,7 +112,8 @@ def _search(job: Job, query: OutputQuery, margins: Margins) -> tuple[Margins, in
         margins, count = _OUTPUT_SEARCHES[choice.search](job, query, margins, choice, limit)
         subproblems += max(0, count - 1)
         decided = satisfied(margins.bounds.upper, query)
-        if decided or isinstance(margins.found, Counterexample):
+        # Exact arithmetic has the last word.
+        if decided or isinstance(margins.found, Counterexample) or margins.by == EXACT:
             break
     return margins, subproblems
 
@@ -219,11 +222,43 @@ def _by_neurons(
     return replace(margins, bounds=bounds), found.subproblems
 
 
+def _exactly(
+    job: Job, query: OutputQuery, margins: Margins, choice: Choice, limit: int | None
+) -> tuple[Margins, int]:
+    """The rows that are open, in exact arithmetic: where depths are 0, or as good as that."""
+    clauses = violations(query)
+    unsafe = UnsafeQuery(job.region, clauses)
+    config = job.config
+    search = RationalSearch(job.setting, unsafe, job.clock, config.seed, config.solver)
+    level = torch.tensor(query.threshold, dtype=torch.float64)
+    upper, count, stop = margins.bounds.upper.clone(), 0, None
+    # Written so that NaN is open.
+    for which in (~(upper < level)).nonzero().flatten().tolist():
+        left = None if limit is None else limit - count
+        found = search.decide(clauses[which], left)
+        count += found.subproblems
+        proved = add_up(torch.tensor(found.upper, dtype=torch.float64), level)
+        if found.refuted and not query.strict:
+            proved = torch.minimum(proved, level)
+        upper[which] = torch.minimum(upper[which], proved)
+        job.note(EXACT, -float(upper.max()), margins.attained, count, choice.why)
+        if found.found is not None:
+            margins = margins.seen(job, query, found.found.inputs[0].unsqueeze(0), EXACT)
+        elif found.touched is not None and margins.found is None:
+            margins = replace(margins, found=touching(float(found.touched)), by=EXACT)
+        stop = stop or found.stop
+        if stop is not None or isinstance(margins.found, Counterexample):
+            break
+    bounds = OutputBounds(upper, EXACT, stop or TOO_LOOSE)
+    return replace(margins, bounds=bounds), max(1, count)
+
+
 _OutputSearch = Callable[[Job, OutputQuery, Margins, Choice, int | None], tuple[Margins, int]]
 
 _OUTPUT_SEARCHES: Mapping[str, _OutputSearch] = {
     "late": _by_late_stages,
     "neurons": _by_neurons,
     "milp": _by_program,
+    "exact": _exactly,
     "inputs": _by_inputs,
 }

@@ -29,8 +29,9 @@ class UnsafeGoal:
     """Depths of the query's clauses below 0, or a counterexample; the numbers are the depths.
 
     `level` is None as long as all inputs may be proved. Once an input is known that violates by our
-    arithmetic and not by the original's, or as good as violates, there is no proof any more: what
-    is left is to find one that lies deeper than the `level`, or to know that there is none.
+    arithmetic and not by the original's, or as good as violates, floats hardly give a proof any
+    more: what is left is to find one that lies deeper than the `level`, or to know that there is
+    none.
     """
 
     network: Network
@@ -98,6 +99,14 @@ class UnsafeGoal:
             return self
         return replace(self, unconfirmed=answer, level=level, points=(*self.points, point))
 
+    def touched(self, depth: float) -> "UnsafeGoal":
+        """With an input that exact arithmetic says to be unsafe, and no floats show to be.
+
+        `depth` is a proved upper end of all depths.
+        """
+        level = depth if self.level is None else max(depth, self.level)
+        return replace(self, unconfirmed=touching(depth), level=level)
+
     def enough(self, closed: Tensor) -> Tensor:
         if self.level is not None:
             return torch.full_like(closed, self.level)
@@ -108,9 +117,22 @@ class UnsafeGoal:
         return self.found is not None or bool((upper <= self.enough(upper)).all())
 
     def proved(self, upper: Tensor) -> bool:
-        """Whether proved upper ends [k] of the depths show that no output is unsafe."""
-        return self.unconfirmed is None and bool((upper < 0).all())
+        """Whether proved upper ends [k] of the depths show that no output is unsafe.
+
+        Points that rounding alone puts into an unsafe set do not count against a proof; one that
+        lies deeper, by our own arithmetic, would mean that something is wrong.
+        """
+        contradicted = self.attained is not None and self.attained > FALSIFY_MARGIN
+        return not contradicted and bool((upper < 0).all())
 
     @property
     def open_ended(self) -> bool:
         return True
+
+
+def touching(depth: float) -> Unconfirmed:
+    """Of an input that exact arithmetic says to be unsafe, by this depth."""
+    return Unconfirmed(
+        f"in exact arithmetic an input has unsafe outputs (depth {depth:.3g}), but the original "
+        "network does not show one beyond the tolerance"
+    )

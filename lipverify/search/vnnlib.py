@@ -10,7 +10,9 @@ from itertools import chain, islice
 import torch
 from torch import Tensor
 
-from lipverify.confirm import float32_inside
+from lipverify.confirm import original_inside
+from lipverify.network import Network
+from lipverify.network.with_inputs import with_inputs
 from lipverify.query_output import OutputQuery
 from lipverify.region import AbstractRegion
 from lipverify.search.budget import Clock
@@ -61,6 +63,7 @@ class _Left:
 def _boxes(job: Job, file: VnnLibFile) -> Decision:
     """Every box in turn: one falsified decides, all have to be verified."""
     stream = file.queries()
+    network = with_inputs(job.network) if file.joins_inputs else job.network
     known = list(islice(stream, SHARES))
     state = _Left(Verified())
     for query in chain(known, stream):
@@ -70,7 +73,7 @@ def _boxes(job: Job, file: VnnLibFile) -> Decision:
         ahead = max(1, len(known) - state.boxes)
         left = job.clock.left
         clock = job.clock if left is None else job.clock.limited(left / ahead)
-        verdict, stage, subproblems = _box(job, file, query, clock, state)
+        verdict, stage, subproblems = _box(job, network, file, query, clock, state)
         state = state.after(verdict, stage, subproblems)
         if isinstance(verdict, Falsified):
             return Decision(verdict, stage, subproblems=state.subproblems)
@@ -78,11 +81,14 @@ def _boxes(job: Job, file: VnnLibFile) -> Decision:
 
 
 def _box(
-    job: Job, file: VnnLibFile, query: OutputQuery, clock: Clock, state: _Left
+    job: Job, network: Network, file: VnnLibFile, query: OutputQuery, clock: Clock, state: _Left
 ) -> tuple[Verdict, str, int]:
-    """The verdict on one box, the stage that gave it, and its subproblems."""
+    """The verdict on one box, the stage that gave it, and its subproblems.
+
+    `network` has the outputs that the query is about.
+    """
     if any(not len(clause) for clause in query.unsafe):
-        points = float32_inside(query.region, query.region.center).unsqueeze(0)
+        points = original_inside(job.network, query.region, query.region.center).unsqueeze(0)
         found = satisfying(job, file, points, "no constraint on outputs: every input counts")
         return found or _edge().verdict, "input", 0
     most, beyond = job.config.max_subproblems, max(0, state.subproblems - state.boxes)
@@ -94,21 +100,21 @@ def _box(
 
     number = state.boxes
     answer = decide(
-        job.network, query, config, clock, tell, lambda key: job.slot(f"box {number}: {key}")
+        network, query, config, clock, tell, lambda key: job.slot(f"box {number}: {key}")
     )
     verdict = answer.verdict
     if isinstance(verdict, Falsified):
         point = verdict.counterexample.inputs[0]
-        points = torch.cat([point.unsqueeze(0), _nudged(query.region, point)])
+        points = torch.cat([point.unsqueeze(0), _nudged(job.network, query.region, point)])
         found = satisfying(job, file, points, verdict.counterexample.statement)
         verdict = found or _edge().verdict
     return verdict, answer.stage, answer.subproblems
 
 
-def _nudged(region: AbstractRegion, point: Tensor) -> Tensor:
+def _nudged(network: Network, region: AbstractRegion, point: Tensor) -> Tensor:
     """Points between this one [n] and the middle of its box, [k, n]."""
     steps = NUDGES.flip(0).unsqueeze(1) * (region.center - point)
-    return torch.stack([float32_inside(region, moved) for moved in point + steps])
+    return torch.stack([original_inside(network, region, moved) for moved in point + steps])
 
 
 def satisfying(job: Job, file: VnnLibFile, points: Tensor, statement: str) -> Falsified | None:

@@ -8,6 +8,7 @@ import torch
 from lipverify.bounds.methods import METHODS
 from lipverify.evidence import PropertyResult
 from lipverify.numerics import DTYPE
+from lipverify.query_output import Clause
 from lipverify.region import AbstractRegion
 from lipverify.verdict import Falsified, Reason, Unknown, Verified
 from tests.bounds import cases
@@ -15,6 +16,7 @@ from tests.oracles import boxes, networks
 from tests.oracles.budget import quickly
 from tests.oracles.networks import LARGER, PIECEWISE, Tiny
 from tests.oracles.regions import Regions
+from tests.search.exact_depth import exact_depth
 from tests.search.questions import (
     CLEAR,
     INSIDE,
@@ -24,6 +26,7 @@ from tests.search.questions import (
     refuses,
     robustness,
 )
+from tests.search.unsafe import STEP, question
 
 CLASSIFIERS = [tiny for tiny in PIECEWISE if tiny.outputs > 1]
 
@@ -143,3 +146,21 @@ def test_broken_weights_are_unknown() -> None:
         result = ask(tiny, boxes.centered(2, 1.0), robustness(0, -1e9), method=method)
         assert isinstance(result.verdict, Unknown)
         assert result.verdict.reason is Reason.NUMERICS
+
+
+@pytest.mark.parametrize("seed", quickly(range(40), 4))
+def test_margins_at_and_next_to_the_exact_value(seed: int) -> None:
+    """f_0 - f_j >= margin, with margins 2^-44 apart around the exact smallest difference."""
+    asked = question(seed + seed // 9)  # those with more than one output
+    rows = torch.zeros(asked.tiny.outputs - 1, asked.tiny.outputs, dtype=DTYPE)
+    rows[:, 0] = 1.0
+    rows[torch.arange(len(rows)), torch.arange(1, asked.tiny.outputs)] = -1.0
+    clauses = tuple(Clause(row.unsqueeze(0), torch.zeros(1, dtype=DTYPE)) for row in rows)
+    exact = -exact_depth(asked.tiny, asked.regions, clauses).depth
+    below = exact // STEP * STEP  # the exact value itself, where it is on the grid
+    for margin, kind in ((below, Verified), (below + STEP, Unknown)):
+        asking = robustness(0, float(margin))
+        verdict = ask(asked.tiny, asked.box, asking, max_subproblems=3000).verdict
+        # Margin 0 asks for more than 0.
+        assert isinstance(verdict, kind if margin or exact else Unknown), (seed, margin, exact)
+        assert not isinstance(verdict, Unknown) or verdict.reason is Reason.CANDIDATE

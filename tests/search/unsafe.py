@@ -1,11 +1,11 @@
 """Random questions about unsafe outputs whose exact answer is known."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from fractions import Fraction
+from functools import cache, cached_property
+from math import floor
 
-import numpy as np
 import torch
-from scipy.optimize import linprog
 
 from lipverify.numerics import DTYPE
 from lipverify.query_output import Clause, OutputQuery
@@ -13,6 +13,10 @@ from lipverify.region import Box
 from tests.oracles import networks
 from tests.oracles.networks import Tiny, Weights
 from tests.oracles.regions import Regions
+from tests.search.exact_depth import Exact, exact_depth, float_depth
+
+STEP = Fraction(1, 2**44)
+"""The grid of thresholds next to an exact value: any is a float64 beside offsets of 1/64."""
 
 SHAPES = (
     (2, 4, 2),
@@ -39,9 +43,41 @@ class Question:
     clauses: tuple[Clause, ...]
 
     @cached_property
+    def regions(self) -> Regions:
+        return Regions(self.tiny, self.box)
+
+    @cached_property
     def depth(self) -> float:
-        regions = Regions(self.tiny, self.box)
-        return max(largest_depth(regions, clause) for clause in self.clauses)
+        """In float arithmetic."""
+        found = ((r, clause) for clause in self.clauses for r in self.regions.all)
+        return max(float_depth(r, self.regions, clause)[0] for r, clause in found)
+
+    @cached_property
+    def exact(self) -> Exact:
+        return exact_depth(self.tiny, self.regions, self.clauses)
+
+    def limits(self, strict: bool) -> "tuple[OutputQuery, OutputQuery]":
+        """The clauses moved such that the largest depth is at least 0 and less than a `STEP`, the
+        last multiple of it; and such that it is below 0, by a step at most. Without rounding."""
+        last = Fraction(floor(self.exact.depth / STEP)) * STEP
+        below, above = (self._moved(shift, strict) for shift in (last, last + STEP))
+        return below, above
+
+    def _moved(self, shift: Fraction, strict: bool) -> OutputQuery:
+        moved = []
+        for clause in self.clauses:
+            offsets = [Fraction(value) + shift for value in clause.offsets.tolist()]
+            assert all(Fraction(float(value)) == value for value in offsets)
+            new = torch.tensor([float(value) for value in offsets], dtype=DTYPE)
+            moved.append(Clause(clause.coefficients, new, torch.full_like(new, strict).bool()))
+        return OutputQuery(self.box, tuple(moved))
+
+    def scale(self) -> float:
+        """What a violation at the deepest point is compared with: the magnitudes of its terms."""
+        x = torch.tensor([[float(value) for value in self.exact.point]], dtype=DTYPE)
+        clause = self.exact.clause
+        offsets = clause.offsets.abs() + abs(float(self.exact.depth))
+        return 1.0 + float((clause.coefficients.abs() @ self.tiny(x)[0].abs() + offsets).max())
 
     def at(self, depth: float) -> OutputQuery:
         """The same clauses, moved such that the largest depth is `depth`."""
@@ -53,31 +89,7 @@ class Question:
         return OutputQuery(self.box, moved)
 
 
-def largest_depth(regions: Regions, clause: Clause) -> float:
-    """The largest t with t <= -(row y + offset) for all rows, by one program per linear region."""
-    best = []
-    center = (regions.box.lower / 2 + regions.box.upper / 2).numpy()
-    radius = (regions.box.upper / 2 - regions.box.lower / 2).numpy()
-    rows, offsets = clause.coefficients.numpy(), clause.offsets.numpy()
-    for region in regions.all:
-        slopes = rows @ region.jacobian
-        constants = rows @ (region.offset + region.jacobian @ center) + offsets
-        n = slopes.shape[1]
-        above = np.vstack(
-            [
-                np.hstack([slopes * radius, np.ones((len(rows), 1))]),
-                np.hstack([-region.rows, np.zeros((len(region.rows), 1))]),
-            ]
-        )
-        limits = np.concatenate([-constants, region.constants])
-        cost = np.append(np.zeros(n), -1.0)
-        box = [(-1, 1)] * n + [(None, None)]
-        solved = linprog(cost, A_ub=above, b_ub=limits, bounds=box, method="highs")
-        assert solved.status == 0, solved.message
-        best.append(-solved.fun)
-    return max(best)
-
-
+@cache
 def question(seed: int) -> Question:
     """Random, but for the seed: one to three clauses of one to three rows."""
     sizes, kind = SHAPES[seed % len(SHAPES)], KINDS[seed % len(KINDS)]

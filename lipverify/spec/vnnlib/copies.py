@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 
 from lipverify.errors import SpecError
 from lipverify.norms import L1, AbstractNorm, LInf
+from lipverify.numerics import rounded
 from lipverify.region import Box
 from lipverify.spec.lipschitz import Lipschitz
 from lipverify.spec.monotonicity import Monotonicity
-from lipverify.spec.vnnlib.normal_form import products, rounded
+from lipverify.spec.vnnlib.normal_form import products
 from lipverify.spec.vnnlib.tree import Constraint, Layout, Number, Tree
 
 Vector = NDArray[np.float64]

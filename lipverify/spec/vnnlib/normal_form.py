@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lipverify.numerics import rounded
 from lipverify.query_output import Clause, OutputQuery
 from lipverify.region import Box
-from lipverify.spec.vnnlib.tree import And, Constraint, Layout, Number, Or, Tree
+from lipverify.spec.vnnlib.tree import And, Constraint, Layout, Or, Tree
 
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -70,18 +71,19 @@ class _Part:
     choices: "tuple[tuple[_Part, ...], ...]"
 
 
-def queries(tree: Tree, layout: Layout) -> Iterator[OutputQuery]:
+def queries(tree: Tree, layout: Layout, joined: bool = False) -> Iterator[OutputQuery]:
     """The boxes, each with its unsafe sets of outputs; none if no input satisfies the tree.
 
-    The tree holds nothing but constraints on one input, and on outputs. Constraints that are strict
-    are so in the clauses; of boxes, the closed ones are meant.
+    Constraints on one input make the boxes, all others the clauses: where one of these mentions
+    inputs (`joined` says so), clauses are over the outputs and the inputs behind them. Constraints
+    that are strict are so in the clauses; of boxes, the closed ones are meant.
     """
     root = _part(tree, layout)
     if root is None:
         return
     for ends, outputs in _merged(_expand(root, layout)):
         region = Box(torch.from_numpy(ends.lower + 0.0), torch.from_numpy(ends.upper + 0.0))
-        clauses = _clauses(outputs, layout)
+        clauses = _clauses(outputs, layout, joined)
         while chunk := tuple(islice(clauses, MOST_CLAUSES)):
             yield OutputQuery(region, chunk)
 
@@ -112,7 +114,7 @@ def _part(tree: Tree, layout: Layout) -> _Part | None:
                 if found.constant_only:
                     if not found.holds(()):
                         return None
-                elif layout.is_input(found.variables[0]):
+                elif bounds_input(found, layout):
                     ends.append(found)
                 else:
                     outputs.append(found)
@@ -123,10 +125,15 @@ def _part(tree: Tree, layout: Layout) -> _Part | None:
 
 
 def _of_outputs(tree: Tree, layout: Layout) -> bool:
-    """Whether the tree is over outputs alone, and no constraint in it is a mere constant."""
+    """Whether no constraint in the tree bounds a box, or is a mere constant."""
     if isinstance(tree, Constraint):
-        return bool(tree.variables) and layout.is_output(tree.variables[0])
+        return bool(tree.variables) and not bounds_input(tree, layout)
     return bool(tree.parts) and all(_of_outputs(part, layout) for part in tree.parts)
+
+
+def bounds_input(constraint: Constraint, layout: Layout) -> bool:
+    """Whether it is a bound of a single input."""
+    return len(constraint.variables) == 1 and layout.is_input(constraint.variables[0])
 
 
 def _ends(constraints: Iterable[Constraint], size: int) -> Ends:
@@ -148,20 +155,6 @@ def _ends(constraints: Iterable[Constraint], size: int) -> Ends:
         elif end > lower[index] or (end == lower[index] and strict):
             lower[index], open_lower[index] = end, strict
     return Ends(lower, upper, open_lower, open_upper)
-
-
-def rounded(value: Number, *, up: bool) -> tuple[float, bool]:
-    """A float64 that is not below (above) the value, and whether it is the value."""
-    try:
-        near = float(value)
-    except OverflowError:
-        near = float("inf") if value > 0 else float("-inf")
-    if isinstance(value, float) or (np.isfinite(near) and Fraction(near) == value):
-        return near, True
-    short = not np.isfinite(near) or (Fraction(near) < value if up else Fraction(near) > value)
-    if not short:
-        return near, False
-    return float(np.nextafter(near, np.inf if up else -np.inf)), False
 
 
 _State = tuple[Ends, tuple[Tree, ...], "tuple[tuple[_Part, ...], ...]"]
@@ -209,10 +202,10 @@ def _merged(
         yield current
 
 
-def _clauses(parts: Iterable[tuple[Tree, ...]], layout: Layout) -> Iterator[Clause]:
+def _clauses(parts: Iterable[tuple[Tree, ...]], layout: Layout, joined: bool) -> Iterator[Clause]:
     for trees in parts:
         for rows in products(trees):
-            yield _clause(rows, layout)
+            yield _clause(rows, layout, joined)
 
 
 def products(trees: Sequence[Tree]) -> Iterator[tuple[Constraint, ...]]:
@@ -233,13 +226,15 @@ def products(trees: Sequence[Tree]) -> Iterator[tuple[Constraint, ...]]:
                 stack.append(((*done, first), rest))
 
 
-def _clause(rows: Sequence[Constraint], layout: Layout) -> Clause:
-    coefficients = np.zeros((len(rows), layout.outputs * layout.copies))
+def _clause(rows: Sequence[Constraint], layout: Layout, joined: bool) -> Clause:
+    outputs = layout.outputs * layout.copies
+    coefficients = np.zeros((len(rows), outputs + (layout.all_inputs if joined else 0)))
     offsets = np.zeros(len(rows))
     strict = np.zeros(len(rows), dtype=bool)
     for which, row in enumerate(rows):
         for variable, coefficient in zip(row.variables, row.coefficients, strict=True):
-            coefficients[which, variable - layout.all_inputs] = float(coefficient)
+            shift = outputs if layout.is_input(variable) else -layout.all_inputs
+            coefficients[which, variable + shift] = float(coefficient)
         # Rounded down, more outputs are unsafe; a strict row is then one of a little more as well.
         offset, exact = rounded(row.constant, up=False)
         offsets[which], strict[which] = offset, row.strict and exact

@@ -16,7 +16,7 @@ from lipverify.spec.vnnlib.assertions import read_assertions
 from lipverify.spec.vnnlib.bounded import unbounded
 from lipverify.spec.vnnlib.copies import Question, questions
 from lipverify.spec.vnnlib.declarations import Declarations, read_declarations
-from lipverify.spec.vnnlib.normal_form import queries
+from lipverify.spec.vnnlib.normal_form import bounds_input, queries
 from lipverify.spec.vnnlib.syntax import read_expressions, read_text
 from lipverify.spec.vnnlib.tree import And, Constraint, Layout, constraints, holds
 
@@ -52,7 +52,17 @@ class VnnLibFile:
     def queries(self) -> Iterator[OutputQuery]:
         """The normal form, lazily (`normal_form.queries`); for files about one copy only."""
         assert self.layout.copies == 1
-        return queries(self.tree, self.layout)
+        return queries(self.tree, self.layout, self.joins_inputs)
+
+    @cached_property
+    def joins_inputs(self) -> bool:
+        """Whether a constraint is about several inputs, or about inputs and outputs: clauses are
+        over the outputs with the inputs behind them then."""
+        layout = self.layout
+        return any(
+            any(map(layout.is_input, found.variables)) and not bounds_input(found, layout)
+            for found in constraints(self.tree)
+        )
 
     @cached_property
     def questions(self) -> tuple[Question, ...]:
@@ -133,36 +143,23 @@ def _without_collection() -> Iterator[None]:
 
 
 def _check_single(found: VnnLibFile) -> None:
-    """Every constraint is on one input or on outputs, and every input has two ends."""
+    """Coefficients are float64 numbers, and every input has two ends of its own."""
     layout = found.layout
     for constraint in constraints(found.tree):
         _check_constraint(constraint, layout, found.path)
     for variable, side in unbounded(found.tree, layout):
         name = _input_name(found, variable)
         raise SpecError(
-            f"input {name} has no {side} bound; assert one, since regions have to be bounded",
+            f"input {name} has no {side} bound of its own; assert one, since regions have to be "
+            "bounded",
             found.path,
             found.declared.networks[0].input.line,
         )
 
 
 def _check_constraint(constraint: Constraint, layout: Layout, path: Path) -> None:
-    inputs = [variable for variable in constraint.variables if layout.is_input(variable)]
-    if inputs and len(inputs) < len(constraint.variables):
-        raise SpecError(
-            "compares inputs with outputs; supported: bounds of single inputs, linear constraints "
-            "on outputs",
-            path,
-            constraint.line,
-        )
-    if len(inputs) > 1:
-        raise SpecError(
-            "is about several inputs at once; supported: bounds of single inputs, linear "
-            "constraints on outputs",
-            path,
-            constraint.line,
-        )
-    if not inputs and any(not isinstance(part, float) for part in constraint.coefficients):
+    many = not bounds_input(constraint, layout)
+    if many and any(not isinstance(part, float) for part in constraint.coefficients):
         raise SpecError(
             "has a coefficient that no float64 holds exactly; write it as one number",
             path,

@@ -34,8 +34,11 @@ BAD = {
     "unbounded in 2": (HEAD_2 + "(assert (>= X[0,0] 0))", 3, r"X\[0,1\] has no lower"),
     "product": (HEAD_1 + BOX_1 + "(assert (<= (* Y_0 Y_0) 0))", 5, "not linear"),
     "power": (HEAD_1 + BOX_1 + "(assert (<= (^ Y_0 2) 0))", 5, "no linear arithmetic"),
-    "mixed": (HEAD_1 + BOX_1 + "(assert (<= Y_0 X_0))", 5, "compares inputs with outputs"),
-    "two inputs": (HEAD_1 + BOX_1 + "(assert (<= X_1 X_0))", 5, "several inputs"),
+    "bounded by another": (
+        HEAD_1 + "(assert (and (>= X_0 0) (<= X_0 1) (>= X_1 0)))\n(assert (<= X_1 X_0))",
+        1,
+        "X_1 has no upper bound of its own",
+    ),
     "implication": (HEAD_1 + BOX_1 + "(assert (=> (<= Y_0 0) (<= Y_0 1)))", 5, "not supported"),
     "three sides": (HEAD_1 + BOX_1 + "(assert (<= 0 Y_0 1))", 5, "compares 3 values"),
     "number": (HEAD_1 + BOX_1 + "(assert (<= Y_0 1.2.3))", 5, "is no number"),

@@ -47,19 +47,23 @@ def read(folder: Path, head: str, parts: list[Written]) -> VnnLibFile:
 
 def in_normal_form(found: VnnLibFile, x: Values, y: Values) -> bool:
     inputs = torch.tensor([float(value) for value in x], dtype=torch.float64)
-    outputs = torch.tensor([[float(value) for value in y]], dtype=torch.float64)
+    seen = [*y, *x] if found.joins_inputs else y
+    outputs = torch.tensor([[float(value) for value in seen]], dtype=torch.float64)
     return any(
         bool(query.region.contains(inputs)) and bool(query.is_unsafe(outputs))
         for query in found.queries()
     )
 
 
-def drawn(seed: int, folder: Path, operators: list[str]) -> tuple[VnnLibFile, list[Written], Names]:
+def drawn(
+    seed: int, folder: Path, operators: list[str], joined: float = 0.0
+) -> tuple[VnnLibFile, list[Written], Names]:
     draw = random.Random(seed)
     sizes = draw.choice([1, 2, 3, 4]), draw.choice([1, 2, 3])
     head, names = draw.choice([version_1, version_2])(*sizes)
     share = draw.choice([0.3, 0.7, 1.0])
-    parts = [condition(draw, names, 3, operators, share) for _ in range(draw.choice([1, 2, 3]))]
+    count = draw.choice([1, 2, 3])
+    parts = [condition(draw, names, 3, operators, share, joined) for _ in range(count)]
     parts.insert(draw.randrange(len(parts) + 1), bounds(draw, names))
     return read(folder, head, parts), parts, names
 
@@ -67,6 +71,17 @@ def drawn(seed: int, folder: Path, operators: list[str]) -> tuple[VnnLibFile, li
 @pytest.mark.parametrize("seed", quickly(range(400), 60))
 def test_closed_boxes_agree_exactly(seed: int, tmp_path: Path, checks: Checks) -> None:
     found, parts, names = drawn(seed, tmp_path, CLOSED)
+    for x, y in points(random.Random(seed + 1), names):
+        truth = all(part.judge(x, y) for part in parts)
+        assert found.holds([*map(float, x)], [*map(float, y)]) == truth
+        assert in_normal_form(found, x, y) == truth
+        checks.count(2)
+
+
+@pytest.mark.parametrize("seed", quickly(range(400), 40))
+def test_inputs_in_clauses_agree_exactly(seed: int, tmp_path: Path, checks: Checks) -> None:
+    """Constraints about several inputs, and about inputs and outputs."""
+    found, parts, names = drawn(seed, tmp_path, CLOSED, joined=0.5)
     for x, y in points(random.Random(seed + 1), names):
         truth = all(part.judge(x, y) for part in parts)
         assert found.holds([*map(float, x)], [*map(float, y)]) == truth

@@ -60,6 +60,13 @@ def input_condition(draw: random.Random, names: Names, operators: list[str]) -> 
     )
 
 
+def joined_condition(draw: random.Random, names: Names, operators: list[str]) -> Written:
+    """About several inputs, outputs, or both."""
+    both = Names([], [*names.outputs, *names.inputs])
+    found = output_condition(draw, both, operators)
+    return Written(found.text, lambda x, y: found.judge(x, [*y, *x]))
+
+
 def output_condition(draw: random.Random, names: Names, operators: list[str]) -> Written:
     operator = draw.choice(operators)
     compare = COMPARED[operator]
@@ -98,14 +105,22 @@ def _sum(draw: random.Random, names: Names, depth: int = 2) -> _Sum:
 
 
 def condition(
-    draw: random.Random, names: Names, depth: int, input_operators: list[str], output_share: float
+    draw: random.Random,
+    names: Names,
+    depth: int,
+    input_operators: list[str],
+    output_share: float,
+    joined_share: float = 0.0,
 ) -> Written:
+    """Of bounds of inputs, comparisons of outputs, and of inputs with one another and outputs."""
     if depth == 0 or draw.random() < 0.25:
+        if joined_share and draw.random() < joined_share:
+            return joined_condition(draw, names, input_operators)
         if draw.random() < output_share:
             return output_condition(draw, names, list(COMPARED))
         return input_condition(draw, names, input_operators)
     parts = [
-        condition(draw, names, depth - 1, input_operators, output_share)
+        condition(draw, names, depth - 1, input_operators, output_share, joined_share)
         for _ in range(draw.choice([1, 2, 2, 3]))
     ]
     word = draw.choice(["and", "or"])
