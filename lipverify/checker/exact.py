@@ -15,7 +15,7 @@ from operator import mul
 from lipverify.checker.errors import Rejected
 
 try:
-    import flint
+    import flint  # type: ignore[import-not-found]
 except ImportError:  # the optional extra `check`
     flint = None
 
