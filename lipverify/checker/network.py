@@ -16,7 +16,7 @@ from typing import Any
 
 from lipverify.checker.activations import ABS, RELU, SIGMOID, TANH, Activation, clip, leaky
 from lipverify.checker.errors import Rejected, Unreadable
-from lipverify.checker.exact import Matrix, floats, up
+from lipverify.checker.exact import Matrix, floats
 
 Key = tuple[int, int]
 """(layer, neuron); layer -1 is the input."""
@@ -266,7 +266,8 @@ def _prepared(shape: tuple[int, ...], asked: dict[str, Any]) -> list[Form]:
     )
     if not all(std):
         raise Rejected("preprocessing: std is 0")
-    return [Form({(-1, i): scale[i] / std[i]}, offset[i] - mean[i] / std[i]) for i in range(size)]
+    share = [UNIT if a == b else a / b for a, b in zip(scale, std, strict=True)]
+    return [Form({(-1, i): share[i]}, offset[i] - mean[i] / std[i]) for i in range(size)]
 
 
 def _affine(rows: list[Form], number: dict[int, int], size: dict[int, int]) -> Affine:
@@ -304,7 +305,7 @@ def _affine(rows: list[Form], number: dict[int, int], size: dict[int, int]) -> A
         made = [[0] * columns for _ in rows]
         for row, found in zip(made, entries, strict=True):
             for column, value in found.items():
-                row[column] = up(value, scale)
+                row[column] = -((-value.numerator << scale) // value.denominator)
         return Matrix(made, columns, scale)
 
     return Affine(
