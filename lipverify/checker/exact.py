@@ -7,10 +7,11 @@ multiplies matrices faster; results are the same integers.
 import base64
 import binascii
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from math import isfinite, isqrt
 from operator import mul
+from typing import Any, TypeVar
 
 from lipverify.checker.errors import Rejected
 
@@ -20,6 +21,7 @@ except ImportError:  # the optional extra `check`
     flint = None
 
 Rows = list[list[int]]
+T = TypeVar("T")
 
 SMALL = 4096
 """Products of fewer multiplications are quicker without the conversion for flint."""
@@ -83,6 +85,20 @@ def root_up(value: int) -> int:
     """The square root of an integer >= 0, rounded up."""
     root = isqrt(value)
     return root + (root * root < value)
+
+
+def paired(function: Callable[..., T], *vectors: Iterable[Any]) -> list[T]:
+    """Entry by entry; vectors of one length."""
+    return [function(*entries) for entries in zip(*vectors, strict=True)]
+
+
+def each(function: Callable[..., T], *rows: Iterable[Iterable[Any]]) -> list[list[T]]:
+    """Entry by entry; matrices of one shape."""
+    return [paired(function, *lines) for lines in zip(*rows, strict=True)]
+
+
+def magnitude(lower: int, upper: int) -> int:
+    return max(abs(lower), abs(upper))
 
 
 def transposed(rows: Rows, columns: int) -> Rows:
