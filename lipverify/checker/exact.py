@@ -112,7 +112,7 @@ class Matrix:
         self.rows, self.columns, self.bits = rows, columns, bits
         self._transposed: Matrix | None = None
         self._magnitude: Matrix | None = None
-        self._cast: object = None
+        self._cast: Any = None
 
     @property
     def transposed(self) -> "Matrix":

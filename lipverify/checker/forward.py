@@ -194,7 +194,8 @@ class Multipliers:
                 numbers = floats(entry[name], f"{name} of layer {layer}")
                 if len(numbers) not in (len(neurons), targets * len(neurons)):
                     raise Rejected(
-                        f"{name} of layer {layer}: {len(numbers)} numbers for {len(neurons)} neurons and {targets} targets"
+                        f"{name} of layer {layer}: {len(numbers)} numbers; {len(neurons)} neurons, "
+                        f"{targets} targets"
                     )
                 grid = known.problem.bits if name == "beta" else SLOPE
                 fixed = [down(number, grid) for number in numbers]

@@ -29,7 +29,7 @@ from lipverify.checker.quadratic import holds
 
 @dataclass
 class Enclosure:
-    """Some rows of the Jacobian at one node: intervals of adjoints, by mean-split centre, radius."""
+    """Some rows of the Jacobian at one node: intervals of adjoints; centre, radius of elements."""
 
     seed: Scaled
     ends: dict[int, Ends]
@@ -113,7 +113,7 @@ class Closer:
                 or (len(numbers) > 1 and count > 1)
             ):
                 raise Rejected(
-                    "rule linear: expected one weight >= 0 per row, and clauses of several rows alone"
+                    "rule linear: expected one weight >= 0 per row; clauses of several rows, alone"
                 )
             mixed = [
                 sum((Fraction(w) * x for w, x in zip(weights, column, strict=True)), Fraction(0))
@@ -166,8 +166,7 @@ class Closer:
                 assert isinstance(goal, JointNorm)
                 wide = each(add, found.radius, blur) if blur else found.radius
                 value = joint_norm(goal, elements, found.center, wide, bits)
-            by_lines = rule == "backward" and isinstance(goal, Slope | RowNorm)
-            if by_lines and value > goal.threshold:
+            if rule == "backward" and not isinstance(goal, JointNorm) and value > goal.threshold:
                 place = rows.index(goal.row)
                 extra = blur[place] if blur else [0] * node.known.problem.network.inputs
                 value = min(value, _direct(node.backward, found, place, goal, extra))

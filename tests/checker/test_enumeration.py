@@ -1,4 +1,4 @@
-"""Whole trees, every neuron split, against the enumeration of activation patterns by linear programs."""
+"""Whole trees, every neuron split, against enumeration by linear programs."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The checker's reader against the solver's and onnxruntime, on networks of every operator it knows."""
+"""The checker's reader against the solver's and onnxruntime, for every operator it knows."""
 
 import hashlib
 from fractions import Fraction

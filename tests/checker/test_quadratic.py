@@ -1,4 +1,4 @@
-"""The quadratic rule: as tight as the solver's dual, sound for any multipliers, exact semidefiniteness."""
+"""The quadratic rule: as tight as the solver's dual, sound for any multipliers."""
 
 from pathlib import Path
 from typing import Any

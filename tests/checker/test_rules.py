@@ -1,6 +1,7 @@
-"""Every rule against sampled truth: what is accepted is true, and the bounds are worth something."""
+"""Every rule against sampled truth: what is accepted is true, bounds are worth something."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def test_lipschitz(tmp_path: Path, name: str, rule: str) -> None:
         best = np.linalg.norm(found, DUAL[norm], axis=2).max()
         nodes = [{"steps": BOUNDS, "proofs": [{"rule": rule, "objectives": "all"}]}]
         bound = least(
-            tmp_path, network, lambda x: handmade.lipschitz(x, norm), nodes, 0.0, 30 * best
+            tmp_path, network, partial(handmade.lipschitz, norm=norm), nodes, 0.0, 30 * best
         )
         assert best <= bound <= 8 * best
 

@@ -1,4 +1,4 @@
-"""Enclosures of smooth functions against mpmath; lines against samples; piecewise linear ones too."""
+"""Enclosures of smooth functions against mpmath; lines, ranges and gates against samples."""
 
 from fractions import Fraction
 
