@@ -193,8 +193,7 @@ def conform(
         for key in schema.get("required", ()):
             if key not in value:
                 raise Rejected(f"{where}: lacks {key!r}")
-        entries: dict[str, Any] = value
-        for key, item in entries.items():
+        for key, item in value.items():  # type: ignore[union-attr]
             if key not in known and rest is False:
                 raise Rejected(f"{where}: unknown key {key[:40]!r}")
             conform(item, known.get(key, rest), f"{where}.{key[:40]}", root)

@@ -96,10 +96,8 @@ def sweep(path: Path, seeds: range) -> tuple[int, int]:
         network, weights, biases = handmade.random_mlp(path / "n.onnx", seed, sizes)
         lower, upper = np.full(2, -1.0), np.full(2, 1.0)
         truth = Enumeration(weights, biases, lower, upper)
-        for at_most, expected in (
-            (truth.norm * (1 + 1e-6), True),
-            (truth.norm * (1 - 1e-6), False),
-        ):
+        slack = 1e-6 * (truth.norm or 1.0)
+        for at_most, expected in ((truth.norm + slack, True), (truth.norm - slack, False)):
             region = handmade.box(lower, upper)
             report = ask(path, network, handmade.lipschitz(at_most), truth.tree(at_most), region)
             right += report.accepted is expected
