@@ -5,10 +5,10 @@
 Its way in is tracing, which needs torch internals that today's torch does not have: the exception
 is shown. So its own nodes are put together by hand, as its tracer would; nothing of lipverify
 bounds anything. Forward: CROWN, in float32, its default (weights and regions are rounded to it;
-`--double` leaves them as they are). 0.3 knows no Jacobians; the chain rule is made of its products and linear
-layers, each gate an input that moves between the least and the largest slope on CROWN's
-preactivation interval. Networks that are no chain of linear layers and activations that 0.3 knows,
-and regions that are no boxes, have no such path: said per case.
+`--double` leaves them as they are). 0.3 knows no Jacobians; the chain rule is made of its
+products and linear layers, each gate an input that moves between the least and the largest slope
+on CROWN's preactivation interval. Networks that are no chain of linear layers and activations
+that 0.3 knows, and regions that are no boxes, have no such path: said per case.
 
 Two numbers are held against the exact ones: the Lipschitz constant linf -> linf from above, and the
 least margin of the asked class from below. "wrong" is a claim that the exact answer contradicts.
