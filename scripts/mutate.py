@@ -15,6 +15,7 @@ which says nothing; such mutants are counted apart.
 """
 
 import argparse
+import ast
 import difflib
 import json
 import os
@@ -29,6 +30,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from known_bugs import BUGS
@@ -142,6 +144,8 @@ def _drawn(paths: Sequence[Path], count: int, seed: int) -> list[Planted]:
         if not pools[file]:
             del pools[file]
         before = file.read_text()
+        if not _parses(mutant.applied(before)):
+            continue
         found.append(
             Planted(
                 mutant.id,
@@ -156,19 +160,30 @@ def _drawn(paths: Sequence[Path], count: int, seed: int) -> list[Planted]:
     return found
 
 
+def _parses(source: str) -> bool:
+    try:
+        ast.parse(source)
+    except SyntaxError:
+        return False
+    return True
+
+
+@cache
+def _tests() -> dict[Path, str]:
+    return {test: test.read_text() for test in sorted((ROOT / "tests").rglob("test_*.py"))}
+
+
 def _tests_of(file: Path) -> tuple[str, ...]:
     """Of the module's part: files that name the module, the others, then tests that see all."""
     package = file.relative_to(ROOT).with_suffix("").parts[1:]
     part = package[0]
     module = ".".join(("lipverify", *package)).removesuffix(".__init__")
     stem = module.rsplit(".", 1)[-1]
-    folder = ROOT / "tests" / part
-    own = sorted(folder.rglob("test_*.py")) if folder.is_dir() else []
-    every = sorted((ROOT / "tests").rglob("test_*.py"))
-    planted = [test for test in every if test.parent.name == "mutants"]
-    naming = [test for test in every if re.search(rf"{re.escape(module)}\b", test.read_text())]
-    close = [test for test in own if re.search(rf"\b{stem}\b", test.read_text())]
-    seeing = [test for folder in LAST for test in sorted((ROOT / folder).rglob("test_*.py"))]
+    own = [test for test in _tests() if ROOT / "tests" / part in test.parents]
+    planted = [test for test in _tests() if test.parent.name == "mutants"]
+    naming = [test for test, text in _tests().items() if re.search(rf"{re.escape(module)}\b", text)]
+    close = [test for test in own if re.search(rf"\b{stem}\b", _tests()[test])]
+    seeing = [test for folder in LAST for test in _tests() if ROOT / folder in test.parents]
     order = dict.fromkeys([*naming, *close, *own, *planted, *seeing])
     return tuple(str(test.relative_to(ROOT)) for test in order)
 
