@@ -281,10 +281,10 @@ CASES = (
         features=(0, 1),
     ),
     Case(
-        "open-by-an-ulp-after-a-sum",
-        "ten times the float 0.1 is more than 1, so the corner passes the kink",
-        relu_of([0.1] * 10, -1.0, out=1e3),
-        BoxRegion((0.0,) * 10, (1.0,) * 10),
+        "open-by-half-an-ulp-after-a-sum",
+        "x + 2^-53 y - 1 reaches 2^-53 in a corner, where float64 adds up to 0",
+        relu_of([1.0, 2.0**-53], -1.0, out=1e3),
+        BoxRegion((0.0, 0.0), (1.0, 1.0)),
         at_most=(0.0, 1.0),
     ),
     Case(

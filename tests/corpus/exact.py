@@ -18,6 +18,8 @@ from tests.corpus.polytope import Cell, Form, Point, value
 from tests.corpus.regions import Region, box_cell
 
 DIGITS = 10**60
+BESIDE = Fraction(1, 2**20)
+"""How far around a point its pieces are looked for: few others are met there."""
 Matrix = tuple[tuple[Fraction, ...], ...]
 
 
@@ -286,7 +288,7 @@ def _choose(
 
 def _around(net: Net, x: Point) -> Iterator[Leaf]:
     """The pieces that a box around the point meets and that hold the point."""
-    around = box_cell(tuple(v - 1 for v in x), tuple(v + 1 for v in x))
+    around = box_cell(tuple(v - BESIDE for v in x), tuple(v + BESIDE for v in x))
     for leaf in _explore(net, around):
         if leaf.cell.holds(x):
             yield leaf

