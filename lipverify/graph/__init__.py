@@ -8,6 +8,7 @@ from lipverify.graph.evaluate import (
     jacobian,
     jacobian_enclosure,
     output,
+    output_enclosure,
     row_jacobian,
 )
 
@@ -22,5 +23,6 @@ __all__ = [
     "jacobian",
     "jacobian_enclosure",
     "output",
+    "output_enclosure",
     "row_jacobian",
 ]

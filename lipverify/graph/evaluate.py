@@ -40,6 +40,13 @@ def output(forward: ForwardGraph, x: Tensor) -> Tensor:
     return evaluate(forward, start)[forward.output].reshape(x.shape[0], -1)
 
 
+def output_enclosure(forward: ForwardGraph, x: Tensor) -> Interval:
+    """A set that holds f(x) in real arithmetic, for flat inputs: [batch, n] -> [batch, m]."""
+    start = x.reshape(-1, *forward.input_shape)
+    values = evaluate_intervals(forward, {ForwardGraph.INPUT: Interval(start, start)})
+    return values[forward.output].reshape(x.shape[0], -1)
+
+
 def row_jacobian(backward: BackwardGraph, x: Tensor, rows: Tensor) -> Tensor:
     """rows J(x) at each point, kinks taken from the right: [batch, n], [r, m] -> [batch, r, n]."""
     forward = backward.forward

@@ -75,7 +75,9 @@ def prepare(model: MilpModel) -> Prepared:
     magnitude = np.maximum(np.abs(model.lower), np.abs(model.upper))
     variables = np.where(model.integral, 1.0, _power_above(magnitude))
     matrix = model.matrix @ sparse.diags_array(variables)
-    largest = abs(matrix).max(axis=1).toarray().ravel() if model.rows else np.zeros(0)
+    # Where all inputs are fixed, a program may have rows and no variables: nothing to scale.
+    sized = model.rows and model.columns
+    largest = abs(matrix).max(axis=1).toarray().ravel() if sized else np.zeros(model.rows)
     rows = 1.0 / _power_above(largest)
     costs = model.objective * variables
     objective = float(_power_above(np.abs(costs).max(initial=0.0)))

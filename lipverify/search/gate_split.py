@@ -210,11 +210,12 @@ class GateSearch:
         count, lmi, moments = dual.gates.count, dual.lmi, solution.moments
         left, right = lmi.left[:count], lmi.right[:count]
         scale = max(float(moments[0, 0]), 1e-300)
-        near_alpha = np.einsum("ij,jk,ik->i", left, moments, left).clip(0) / scale
-        near_beta = np.einsum("ij,jk,ik->i", right, moments, right).clip(0) / scale
-        both = np.sqrt(near_alpha * near_beta)
-        doubt = 2 * both / np.maximum(near_alpha + near_beta, 1e-300)
-        estimate = np.abs(solution.theta[:count]) * both
+        with np.errstate(all="ignore"):  # scores only: of huge adjoints, squares may overflow
+            near_alpha = np.einsum("ij,jk,ik->i", left, moments, left).clip(0) / scale
+            near_beta = np.einsum("ij,jk,ik->i", right, moments, right).clip(0) / scale
+            both = np.nan_to_num(np.sqrt(near_alpha * near_beta))
+            doubt = np.nan_to_num(2 * both / np.maximum(near_alpha + near_beta, 1e-300))
+            estimate = np.abs(solution.theta[:count]) * both
         direction = None if objective.direction is None else objective.direction.numpy()
         areas = weighted_areas(dual.gates, direction)
         backward = self.setting.backward

@@ -75,3 +75,12 @@ def test_numbers_that_cannot_be_meant_are_refused() -> None:
     builder.row(np.array([builder.variable(0.0, 1.0)]), np.array([np.nan]), 0.0, 1.0)
     with pytest.raises(NumericalFailure):
         builder.build(np.zeros(1), 0.0)
+
+
+def test_rows_without_variables_are_a_program_too() -> None:
+    """All inputs fixed at a kink: the rows are constant, and there is nothing to scale."""
+    builder = ModelBuilder()
+    builder.row(np.zeros(0, dtype=int), np.zeros(0), 0.0, np.inf)
+    prepared = prepare(builder.build(np.zeros(0), 2.5))
+    assert prepared.model.rows == 1 and prepared.model.columns == 0
+    assert prepared.outward(2.5) >= 2.5

@@ -177,3 +177,33 @@ def test_no_counterexample_lies_outside_of_its_region(kind: str) -> None:
                 check_counterexample(result, region, tiny)
                 found += 1
     assert found >= 5
+
+
+def lost_digits(kind: str) -> Tiny:
+    """x + 1 as (2^53 + 1) h - 2^53 h, or x by way of 2^-1200; beside it 0."""
+    one = torch.ones(1, 1, dtype=DTYPE)
+    if kind == "cancellation":
+        out = torch.tensor([[2.0**53, 1.0, -(2.0**53)], [0.0, 0.0, 0.0]], dtype=DTYPE)
+        hidden = (one.repeat(3, 1), torch.ones(3, dtype=DTYPE))
+        return networks.from_weights([hidden, (out, None)], kind)
+    factors = [2.0**-600, 2.0**-600, 2.0**1000]
+    last = torch.tensor([[2.0**200], [0.0]], dtype=DTYPE)
+    layers = [(factor * one, None) for factor in factors]
+    return networks.from_weights([*layers, (last, None)], kind)
+
+
+@pytest.mark.parametrize("kind", ["cancellation", "underflow"])
+@pytest.mark.parametrize("method", ["mean-split", "auto"])
+def test_what_rounding_explains_is_no_counterexample(kind: str, method: str) -> None:
+    """The original computes in floats too, and agrees with ours: real arithmetic has the say."""
+    tiny = lost_digits(kind)
+    region = Box(torch.zeros(1, dtype=DTYPE), torch.ones(1, dtype=DTYPE))
+    claims = (
+        monotonicity(tiny, (0,)),
+        monotonicity(tiny, (0,), margin=0.5),
+        monotonicity(tiny, (), (0,), margin=-1.0),
+        robustness(0, -0.5),
+    )
+    for claim in claims:
+        result = ask(tiny, region, claim, method=method)
+        assert not isinstance(result.verdict, Falsified), claim

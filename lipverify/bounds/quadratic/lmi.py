@@ -57,8 +57,9 @@ class Lmi:
     def combination(self, theta: Array) -> Array:
         """- sum_k theta[parameter_k] sym(left_k, right_k)."""
         left, _ = self.factors
-        product = left.T @ (theta[self.parameter][:, None] * self.right)
-        return -0.5 * (product + product.T)
+        with np.errstate(all="ignore"):  # an overflow is seen in the result
+            product = left.T @ (theta[self.parameter][:, None] * self.right)
+            return -0.5 * (product + product.T)
 
     def matrix(self, theta: Array) -> Array:
         return self.base + self.combination(theta)

@@ -34,8 +34,9 @@ class AreaBranching(AbstractBranching):
 def weighted_areas(gates: OpenGates, direction: Array | None) -> Array:
     """The score of each open gate, [m]. `direction` [n]: of the row; None: the row's l1 norm."""
     lower, upper, spread = gates.adjoint_lower, gates.adjoint_upper, gates.beta - gates.alpha
-    area = spread * (upper * np.abs(upper) - lower * np.abs(lower)) / 2
-    return area * np.abs(_coefficients(gates, direction))
+    with np.errstate(all="ignore"):  # scores only: of huge adjoints, squares may overflow
+        area = spread * (upper * np.abs(upper) - lower * np.abs(lower)) / 2
+        return np.nan_to_num(area * np.abs(_coefficients(gates, direction)))
 
 
 def _coefficients(gates: OpenGates, direction: Array | None) -> Array:
