@@ -55,7 +55,7 @@ class GateBounds:
         if small is None:
             return None
         index = {
-            name: torch.arange(len(positions)) for name, positions in self.reduced.index.items()
+            name: torch.arange(len(self.reduced.index[name])) for name in small.forward.intervals
         }
         found = self.optimiser.optimise(small, index, self.config, stop)
         return proved_upper(self.evaluator, self.full, question, self.reduced.mixtures(found))

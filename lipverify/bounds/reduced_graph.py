@@ -39,13 +39,18 @@ class ReducedGraph:
     index: Mapping[str, Tensor]
 
     def question(self, question: Question) -> Question | None:
-        """The question about the full network asked here; None if its target has gone."""
+        """The question about the full network asked here; None if its target has gone.
+
+        Neurons that the output does not depend on (weights of 0) have no gate here.
+        """
         gates, full_gates = gate_of(self.backward), gate_of(self.full)
         targets: dict[str, tuple[str, Tensor | None]] = {
             self.full.jacobian: (self.backward.jacobian, None)
         }
         intervals, relaxations, lines, slopes, adjoints = {}, {}, {}, {}, {}
         for name, origin in self.origin.items():
+            if name not in gates:
+                continue
             gate, source, index = gates[name], full_gates[origin], self.index[name]
             intervals[name] = pick(question.forward.intervals[origin], index)
             relaxations[name] = pick_relaxation(question.forward.relaxations[origin], index)

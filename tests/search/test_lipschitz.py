@@ -7,7 +7,7 @@ import torch
 
 from lipverify.bounds.methods import METHODS
 from lipverify.numerics import DTYPE
-from lipverify.region import AbstractRegion
+from lipverify.region import AbstractRegion, Box
 from lipverify.verdict import Falsified, Reason, Unknown, Verified
 from tests.bounds import cases
 from tests.oracles import autodiff, boxes, networks
@@ -177,3 +177,15 @@ def test_broken_weights_are_unknown() -> None:
         result = ask(tiny, boxes.centered(2, 1.0), lipschitz(tiny, at_most=1e9), method=method)
         assert isinstance(result.verdict, Unknown)
         assert result.verdict.reason is Reason.NUMERICS
+
+
+@pytest.mark.parametrize("used", [0.0, 1.0])
+def test_neurons_with_weights_of_zero_have_no_gate(used: float) -> None:
+    """An open neuron that the output does not depend on, alone and beside another one."""
+    first = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=DTYPE)
+    last = torch.tensor([[0.0, used], [0.0, 0.0]], dtype=DTYPE)
+    tiny = networks.from_weights([(first, None), (last, None)], "unused")
+    box = Box(-torch.ones(2, dtype=DTYPE), torch.ones(2, dtype=DTYPE))
+    result = ask(tiny, box, lipschitz(tiny, "inf", "1"), method="linear")
+    check_norm(result, 2 * used, None)
+    assert result.bound is not None and result.bound.upper <= 2 * used + 1e-9
