@@ -72,3 +72,7 @@ class OutOfDomain(LipverifyError):
 
 class NumericalFailure(LipverifyError):
     """Floating-point arithmetic broke down (overflow, NaN); no bound may be derived."""
+
+
+class UnsupportedCertificate(LipverifyError):
+    """No certificate can be written for this answer; the message says why."""
