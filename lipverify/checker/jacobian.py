@@ -131,7 +131,54 @@ def mean_split(
         )
         for k, c in centers.items()
     }
+    _narrow(known, every, seed, ends)
     return ends, centers[-1], spread[-1]
+
+
+def _narrow(known: Known, every: Sequence[Gates], seed: Scaled, ends: dict[int, Ends]) -> None:
+    """Intersect with interval arithmetic through the backward graph, from the outputs."""
+    bits = known.problem.bits
+    total: dict[int, Ends] = {}
+    for k in range(len(every), -1, -1):
+        if k == len(every):
+            lower = [[_cut(x, seed.bits, bits, False) for x in row] for row in seed.rows]
+            upper = [[_cut(x, seed.bits, bits, True) for x in row] for row in seed.rows]
+        else:
+            lower, upper = _products(every[k], _intersect(ends, k, total.pop(k)))
+        for source, matrix in known.problem.network.forms[k].parts.items():
+            sums = [[a + b for a, b in zip(*pair, strict=True)] for pair in zip(lower, upper, strict=True)]
+            widths = [[b - a for a, b in zip(*pair, strict=True)] for pair in zip(lower, upper, strict=True)]
+            pairs = list(zip(matrix.after(sums), matrix.magnitude.after(widths), strict=True))
+            drop = matrix.bits + 1
+            low = [[(m - r) >> drop for m, r in zip(*pair, strict=True)] for pair in pairs]
+            high = [[shift_up(m + r, drop) for m, r in zip(*pair, strict=True)] for pair in pairs]
+            old = total.get(source)
+            total[source] = (low, high) if old is None else (_sum(old[0], low), _sum(old[1], high))
+    _intersect(ends, -1, total[-1])
+
+
+def _sum(a: Rows, b: Rows) -> Rows:
+    return [[x + y for x, y in zip(*pair, strict=True)] for pair in zip(a, b, strict=True)]
+
+
+def _intersect(ends: dict[int, Ends], k: int, other: Ends) -> Ends:
+    lower = [[max(a, b) for a, b in zip(*pair, strict=True)] for pair in zip(ends[k][0], other[0], strict=True)]
+    upper = [[min(a, b) for a, b in zip(*pair, strict=True)] for pair in zip(ends[k][1], other[1], strict=True)]
+    ends[k] = lower, upper
+    return ends[k]
+
+
+def _products(gate: Gates, ends: Ends) -> Ends:
+    """Intervals of d g, row by row."""
+    corners = [
+        [[s * x for s in (a, b) for x in g] for a, b, *g in zip(gate.alpha, gate.beta, *pair, strict=True)]
+        for pair in zip(*ends, strict=True)
+    ]
+    return (
+        [[min(four) >> gate.bits for four in row] for row in corners],
+        [[shift_up(max(four), gate.bits) for four in row] for row in corners],
+    )
+
 
 
 def _cut(value: int, old: int, new: int, upward: bool) -> int:
