@@ -1,0 +1,37 @@
+"""`python -m lipverify.checker CERT NETWORK`: exit code 0 accepted, 1 rejected, 3 bad input."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from lipverify.checker import LIMIT, Unreadable, check
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="lipverify.checker", description="Check a certificate.")
+    parser.add_argument("certificate", type=Path)
+    parser.add_argument("network", type=Path, help="the ONNX file that it is about")
+    parser.add_argument("--json", action="store_true", help="the report as JSON")
+    parser.add_argument("--limit-seconds", type=float, default=LIMIT)
+    try:
+        given = parser.parse_args(arguments)
+    except SystemExit as stop:
+        return 3 if stop.code else 0
+    try:
+        report = check(given.certificate, given.network, given.limit_seconds)
+    except Unreadable as error:
+        sys.stderr.write(f"lipverify.checker: {error}\n")
+        return 3
+    if given.json:
+        sys.stdout.write(json.dumps(asdict(report)) + "\n")
+    else:
+        verdict = "accepted" if report.accepted else "rejected"
+        sys.stdout.write(f"{verdict}: {report.claim}: {report.reason}\n")
+    return 0 if report.accepted else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
