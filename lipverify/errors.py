@@ -58,6 +58,10 @@ class CheckpointError(InputError):
     """A checkpoint cannot be used: damaged, of another question, in the way, or not writable."""
 
 
+class CertificateError(InputError):
+    """Certificates cannot be written where they are asked for."""
+
+
 class MissingDependency(InputError):
     """An optional package is needed; the message holds the command that installs it."""
 

@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "lipverify"
 
 RANK = {
     "errors": 0,
+    "checker": 0,
     "numerics": 0,
     "interval": 1,
     "norms": 1.5,
@@ -29,6 +30,7 @@ RANK = {
     "witness": 7,
     "search": 8,
     "evidence": 8,
+    "certificate": 8.5,
     "api": 9,
     "audit": 9,
     "cli": 10,
@@ -55,6 +57,8 @@ def unit_of(name: str) -> str:
     """The row of the table that a module belongs to."""
     if name in RECORD:
         return "record"
+    if name.startswith("evidence/certificate"):
+        return "certificate"
     return "witness" if name == "confirm" else name.split("/")[0]
 
 

@@ -27,7 +27,7 @@ class OutputClaim:
         return len(self.clauses)
 
     @property
-    def property(self) -> Json:
+    def asked(self) -> Json:
         return {"kind": "robustness", "unsafe": [_clause_json(clause) for clause in self.clauses]}
 
 
@@ -39,7 +39,7 @@ class SlopeClaim:
     """
 
     region: AbstractRegion
-    property: Json
+    asked: Json
     rows: Tensor
     objectives: tuple[Objective, ...]
     threshold: float

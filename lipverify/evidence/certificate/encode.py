@@ -4,14 +4,13 @@ import base64
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from lipverify.errors import UnsupportedCertificate
@@ -80,7 +79,7 @@ def tool_json() -> dict[str, str]:
     return found
 
 
-def precision_for(network: Network, numbers: Iterable[Tensor]) -> int:
+def precision_for(numbers: Iterable[Tensor]) -> int:
     """Enough bits for the smallest numbers that the claim is about."""
     least = 1.0
     for values in numbers:
@@ -97,7 +96,7 @@ class CertificateFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.nodes = self.leaves = self.depth = 0
+        self.nodes = self.leaves = 0
         self._part = path.with_name(path.name + ".part")
         self._zip = zipfile.ZipFile(self._part, "w", zipfile.ZIP_DEFLATED)
         self._tree = self._zip.open("tree.jsonl", "w", force_zip64=True)
@@ -134,12 +133,3 @@ def write_witness(path: Path, manifest: Json) -> None:
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.json", json.dumps(manifest, indent=1))
     os.replace(part, path)
-
-
-def multipliers(layers: Mapping[int, Json]) -> list[Json]:
-    """The entries of a list of multipliers, by layer."""
-    return [{"layer": layer, **entry} for layer, entry in sorted(layers.items())]
-
-
-def dense(values: Tensor) -> Tensor:
-    return values.detach().to(torch.float64).contiguous()

@@ -51,6 +51,8 @@ class _Functional:
 class OutputProver:
     model: Model
     claim: OutputClaim
+    caution: float = 1.0
+    """Factor on the margin that a float result has to have."""
 
     def attempt(self, state: State, objectives: tuple[int, ...], hint: object) -> Attempt:
         lines = self.model.lines(state.known)
@@ -63,11 +65,11 @@ class OutputProver:
 
         def judged(members: tuple[int, ...], choice: Choice, functional: _Functional) -> list[int]:
             nonlocal worst
-            margin = READ * self._reach(choice, functional)
+            margin = self.caution * READ * self._reach(choice, functional)
             value = choice.value + functional.constant
             done = torch.where(functional.strict, value <= 0, value < -margin)
             for t, k in enumerate(members):
-                if not done[t]:
+                if not bool(done[t]):
                     left.append(k)
                     if worst is None or float(value[t]) > worst[0]:
                         worst = float(value[t]), k, choice.pick(torch.tensor([t]))
@@ -147,9 +149,7 @@ class OutputProver:
         matrix = torch.cat([-slope, torch.ones(count, 1, dtype=torch.float64)], 1)
         limits = [*zip(box.lower.tolist(), box.upper.tolist(), strict=True), (None, None)]
         cost = [0.0] * size + [-1.0]
-        solved = linprog(
-            cost, matrix.numpy(), constant.numpy(), bounds=limits, method="highs-ds"
-        )
+        solved = linprog(cost, matrix.numpy(), constant.numpy(), bounds=limits, method="highs-ds")
         if solved.x is None:
             return torch.full((count,), 1 / count, dtype=torch.float64)
         return torch.as_tensor(-solved.ineqlin.marginals, dtype=torch.float64).clamp(min=0.0)
@@ -202,7 +202,9 @@ class OutputProver:
             if coefficient is None:
                 continue
             name = node.inputs[0]
-            lower, upper = (end.flatten() for end in (state.known[name].lower, state.known[name].upper))
+            lower, upper = (
+                end.flatten() for end in (state.known[name].lower, state.known[name].upper)
+            )
             size = coefficient.flatten().abs()
             if not operator.piecewise_linear:
                 line = lines[node.name]
@@ -224,9 +226,7 @@ class OutputProver:
                 ]
         return sorted(found, key=lambda item: -item[0])
 
-    def _input_split(
-        self, state: State, functional: _Functional, lines: Lines
-    ) -> InputSplit:
+    def _input_split(self, state: State, functional: _Functional, lines: Lines) -> InputSplit:
         """The input that moves the relaxation most."""
         start = {self.model.forward.output: functional.start}
         slope, _, _ = self.model.substitute(state, start, lines)

@@ -62,6 +62,8 @@ class SlopeProver:
     model: Model
     claim: SlopeClaim
     config: QuadraticConfig = field(default_factory=QuadraticConfig)
+    caution: float = 1.0
+    """Factor on the margin that a float result has to have."""
 
     @cached_property
     def search(self) -> GateSearch:
@@ -87,7 +89,7 @@ class SlopeProver:
             return Attempt(proofs, ())
         if len(left) > 1:
             return Attempt(proofs, left, ObjectiveSplit(tuple((k,) for k in left)))
-        (objective,) = left
+        objective = left[0]
         inputs = moving(state)
         gates = self._gates(problem, known, objective)
         if gates.count == 0:
@@ -102,13 +104,19 @@ class SlopeProver:
             self.search.dual(claimed, gates),
             start,
             self.config,
-            self._target() - TARGET * abs(self._target()),
+            self._target() - self.caution * TARGET * abs(self._target()),
             lambda: False,
         )
-        if found.upper <= self._target() - SAFE * abs(self._target()):
+        if found.upper <= self._target() - self.caution * SAFE * abs(self._target()):
             return Attempt([*proofs, self._quadratic(objective, found)], ())
         candidates = self.search.candidates(claimed, state.known, found.dual, found.solution)
         return Attempt(proofs, left, self._neuron(state, candidates), found.start)
+
+    @property
+    def _norm(self) -> AbstractNorm:
+        """Whose dual the rows are measured in; entries alone matter to objectives of entries."""
+        entries = any(objective.direction is not None for objective in self.claim.objectives)
+        return norm_named("1") if entries else self.claim.input_norm
 
     def _target(self) -> float:
         return self.claim.threshold
@@ -157,16 +165,14 @@ class SlopeProver:
         problem = self._problem(state, self.claim.rows[list(rows)])
         first = interval(problem).intersect(mean_split(problem))
         engine = NativeEngine(self.model.setting.backward, state.region, relax_chords)
-        found = linear(problem, engine, relax_chords, norm_named("1"), first)
-        # The rule bounds entries; what the row's norm gains by itself is left to `quadratic`.
-        bounds = JacobianBounds(found.elements, None, found.adjoints)
-        return _Known(rows, bounds.intersect(first)), problem
+        found = linear(problem, engine, relax_chords, self._norm, first)
+        return _Known(rows, found.intersect(first)), problem
 
     def _close(
         self, proofs: list[Json], rule: str, objectives: tuple[int, ...], known: "_Known"
     ) -> tuple[int, ...]:
         ends = {k: self._read(k, known) for k in objectives}
-        limit = self._target() - SAFE * abs(self._target())
+        limit = self._target() - self.caution * SAFE * abs(self._target())
         closed = [k for k, end in ends.items() if end <= limit]
         if closed:
             proofs.append({"rule": rule, "objectives": closed})
@@ -186,7 +192,7 @@ class SlopeProver:
         return open_gates(problem, known.bounds, known.rows.index(row))
 
     def _fixed(self, proofs: list[Json], objective: int, known: "_Known") -> Attempt:
-        """Nothing is open: the float bound is exact but for rounding, and the checker's is exact."""
+        """Nothing is open: the float bound is exact but for rounding, the checker's without it."""
         end = self._read(objective, known)
         if end <= self._target() + FIXED * abs(self._target()):
             return Attempt([*proofs, {"rule": "mean-split", "objectives": [objective]}], ())

@@ -97,9 +97,7 @@ def _children(state: State, attempt: Attempt) -> list[_Task]:
         case NeuronSplit() as split:
             return [_Task(state, side, attempt.left, attempt.hint) for side in split.sides()]
         case InputSplit(index, at):
-            return [
-                _Task(state, (index, at, side), attempt.left, attempt.hint) for side in (-1, 1)
-            ]
+            return [_Task(state, (index, at, side), attempt.left, attempt.hint) for side in (-1, 1)]
         case ObjectiveSplit(parts):
             return [_Task(state, None, part, attempt.hint) for part in parts]
         case None:
