@@ -62,15 +62,16 @@ def write(path: Path, head: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]
 
 def mlp(
     path: Path,
-    weights: Sequence[np.ndarray],
-    biases: Sequence[np.ndarray],
+    weights: Sequence[Any],
+    biases: Sequence[Any],
     activation: str = "Relu",
     **attributes: Any,
 ) -> Path:
     """An ONNX file of Gemm and activation layers, float32."""
+    weights = [np.asarray(weight, dtype=np.float32) for weight in weights]
     nodes, initializers, value = [], [], "input"
     for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        initializers.append(numpy_helper.from_array(np.asarray(weight, dtype=np.float32), f"w{k}"))
+        initializers.append(numpy_helper.from_array(weight, f"w{k}"))
         initializers.append(numpy_helper.from_array(np.asarray(bias, dtype=np.float32), f"b{k}"))
         nodes.append(helper.make_node("Gemm", [value, f"w{k}", f"b{k}"], [f"z{k}"], transB=1))
         value = f"z{k}"
