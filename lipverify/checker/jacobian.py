@@ -146,8 +146,14 @@ def _narrow(known: Known, every: Sequence[Gates], seed: Scaled, ends: dict[int, 
         else:
             lower, upper = _products(every[k], _intersect(ends, k, total.pop(k)))
         for source, matrix in known.problem.network.forms[k].parts.items():
-            sums = [[a + b for a, b in zip(*pair, strict=True)] for pair in zip(lower, upper, strict=True)]
-            widths = [[b - a for a, b in zip(*pair, strict=True)] for pair in zip(lower, upper, strict=True)]
+            sums = [
+                [a + b for a, b in zip(*pair, strict=True)]
+                for pair in zip(lower, upper, strict=True)
+            ]
+            widths = [
+                [b - a for a, b in zip(*pair, strict=True)]
+                for pair in zip(lower, upper, strict=True)
+            ]
             pairs = list(zip(matrix.after(sums), matrix.magnitude.after(widths), strict=True))
             drop = matrix.bits + 1
             low = [[(m - r) >> drop for m, r in zip(*pair, strict=True)] for pair in pairs]
@@ -162,8 +168,14 @@ def _sum(a: Rows, b: Rows) -> Rows:
 
 
 def _intersect(ends: dict[int, Ends], k: int, other: Ends) -> Ends:
-    lower = [[max(a, b) for a, b in zip(*pair, strict=True)] for pair in zip(ends[k][0], other[0], strict=True)]
-    upper = [[min(a, b) for a, b in zip(*pair, strict=True)] for pair in zip(ends[k][1], other[1], strict=True)]
+    lower = [
+        [max(a, b) for a, b in zip(*pair, strict=True)]
+        for pair in zip(ends[k][0], other[0], strict=True)
+    ]
+    upper = [
+        [min(a, b) for a, b in zip(*pair, strict=True)]
+        for pair in zip(ends[k][1], other[1], strict=True)
+    ]
     ends[k] = lower, upper
     return ends[k]
 
@@ -171,14 +183,16 @@ def _intersect(ends: dict[int, Ends], k: int, other: Ends) -> Ends:
 def _products(gate: Gates, ends: Ends) -> Ends:
     """Intervals of d g, row by row."""
     corners = [
-        [[s * x for s in (a, b) for x in g] for a, b, *g in zip(gate.alpha, gate.beta, *pair, strict=True)]
+        [
+            [s * x for s in (a, b) for x in g]
+            for a, b, *g in zip(gate.alpha, gate.beta, *pair, strict=True)
+        ]
         for pair in zip(*ends, strict=True)
     ]
     return (
         [[min(four) >> gate.bits for four in row] for row in corners],
         [[shift_up(max(four), gate.bits) for four in row] for row in corners],
     )
-
 
 
 def _cut(value: int, old: int, new: int, upward: bool) -> int:

@@ -6,7 +6,7 @@ a_j the values of layer j. Every entry of every tensor of the file is followed a
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import product as tuples
@@ -16,12 +16,13 @@ from typing import Any
 
 from lipverify.checker.activations import ABS, RELU, SIGMOID, TANH, Activation, clip, leaky
 from lipverify.checker.errors import Rejected, Unreadable
-from lipverify.checker.exact import Matrix, floats
+from lipverify.checker.exact import Matrix, floats, up
 
 Key = tuple[int, int]
 """(layer, neuron); layer -1 is the input."""
 MOST = 50_000_000
 """Coefficients of all affine maps together."""
+UNIT = Fraction(1)
 FINE = 128
 """Fraction bits of what is no dyadic number (1 / 3, a square root)."""
 
@@ -34,30 +35,13 @@ class Form:
     constant: Fraction = Fraction(0)
     blur: dict[Key | None, Fraction] = field(default_factory=dict)
 
-    def times(self, factor: Fraction, error: Fraction = Fraction(0)) -> "Form":
+    def times(self, factor: Fraction, error: Fraction) -> "Form":
         """Times a number that is within `error` of factor."""
         blur = {key: value * (abs(factor) + error) for key, value in self.blur.items()}
         if error:
             for key, value in (*self.terms.items(), (None, self.constant)):
-                blur[key] = blur.get(key, Fraction(0)) + abs(value) * error
+                blur[key] = blur.get(key, 0) + abs(value) * error
         return Form({k: v * factor for k, v in self.terms.items()}, self.constant * factor, blur)
-
-    def add(self, other: "Form", factor: Fraction) -> None:
-        """Add factor times another one, here."""
-        if not factor:
-            return
-        for key, value in other.terms.items():
-            share = factor if value == 1 else factor * value
-            old = self.terms.get(key)
-            self.terms[key] = share if old is None else old + share
-        if other.constant:
-            self.constant += factor * other.constant
-        for key, value in other.blur.items():
-            self.blur[key] = self.blur.get(key, Fraction(0)) + abs(factor) * value
-
-    @property
-    def fixed(self) -> bool:
-        return not self.terms and not self.blur
 
 
 @dataclass
@@ -69,10 +53,10 @@ class Value:
 
     @property
     def constant(self) -> bool:
-        return all(isinstance(item, Fraction) for item in self.items)
+        return all(type(item) is Fraction for item in self.items)
 
     def forms(self) -> list[Form]:
-        return [Form({}, item) if isinstance(item, Fraction) else item for item in self.items]
+        return [Form({}, item) if type(item) is Fraction else item for item in self.items]
 
 
 @dataclass
@@ -235,9 +219,7 @@ class _Reader:
         layer = len(self.rows)
         self.activations.append(activation)
         self.rows.append(value.forms())
-        return Value(
-            value.shape, [Form({(layer, i): Fraction(1)}) for i in range(len(value.items))]
-        )
+        return Value(value.shape, [Form({(layer, i): UNIT}) for i in range(len(value.items))])
 
     def network(self) -> Network:
         """Without layers that the outputs do not depend on."""
@@ -322,7 +304,7 @@ def _affine(rows: list[Form], number: dict[int, int], size: dict[int, int]) -> A
         made = [[0] * columns for _ in rows]
         for row, found in zip(made, entries, strict=True):
             for column, value in found.items():
-                row[column] = -((-value.numerator << scale) // value.denominator)
+                row[column] = up(value, scale)
         return Matrix(made, columns, scale)
 
     return Affine(
@@ -341,191 +323,193 @@ def _affine(rows: list[Form], number: dict[int, int], size: dict[int, int]) -> A
 # Operators: (reader, operands, attributes) -> value.
 
 
-def _index(shape: Sequence[int]) -> list[tuple[int, ...]]:
-    return list(tuples(*(range(size) for size in shape)))
+def _taken(value: Value, shape: Sequence[int], strides: Sequence[int]) -> Value:
+    """Entry (i, j, ...) is the one at i strides[0] + j strides[1] + ... of the value."""
+    steps = (
+        range(0, size * stride, stride) if stride else [0] * size
+        for size, stride in zip(shape, strides, strict=True)
+    )
+    return Value(tuple(shape), [value.items[sum(place)] for place in tuples(*steps)])
 
 
-def _flat(place: Sequence[int], shape: Sequence[int]) -> int:
-    flat = 0
-    for index, size in zip(place, shape, strict=True):
-        flat = flat * size + index
-    return flat
+def _strides(shape: Sequence[int]) -> list[int]:
+    return [prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
-def _broadcast(value: Value, shape: tuple[int, ...]) -> list[Any]:
-    if value.shape == shape:
-        return value.items
+def _broadcast(value: Value, shape: Sequence[int]) -> list[Any]:
     own = (1,) * (len(shape) - len(value.shape)) + value.shape
     if any(a not in (1, b) for a, b in zip(own, shape, strict=True)):
         raise ValueError(f"shapes {value.shape} and {shape} do not fit")
-    return [
-        value.items[_flat([0 if n == 1 else i for i, n in zip(place, own, strict=True)], own)]
-        for place in _index(shape)
-    ]
+    if own == shape:
+        return value.items
+    return _taken(
+        value, shape, [0 if n == 1 else step for n, step in zip(own, _strides(own), strict=True)]
+    ).items
 
 
-def _together(a: Value, b: Value) -> tuple[tuple[int, ...], list[Any], list[Any]]:
+def _together(a: Value, b: Value) -> tuple[tuple[int, ...], list[tuple[Any, Any]]]:
+    """The common shape, and the pairs of entries."""
     rank = max(len(a.shape), len(b.shape))
     left, right = ((1,) * (rank - len(value.shape)) + value.shape for value in (a, b))
     shape = tuple(y if x == 1 else x for x, y in zip(left, right, strict=True))
-    return shape, _broadcast(a, shape), _broadcast(b, shape)
+    return shape, list(zip(_broadcast(a, shape), _broadcast(b, shape), strict=True))
 
 
-def _sum(parts: Sequence[tuple[Any, Fraction]]) -> Any:
-    """Sum of factor times entry."""
-    if all(isinstance(item, Fraction) for item, _ in parts):
-        return sum((item * factor for item, factor in parts), Fraction(0))
+def _sum(parts: Iterable[tuple[Any, Fraction]]) -> Any:
+    """Sum of factor times entry: a Fraction if all entries are."""
     total = Form()
+    terms, blur = total.terms, total.blur
+    moves = False
     for item, factor in parts:
-        if isinstance(item, Fraction):
+        if type(item) is Fraction:
             total.constant += item * factor
-        else:
-            total.add(item, factor)
-    return total
+            continue
+        moves = True
+        if not factor.numerator:
+            continue
+        for key, value in item.terms.items():
+            share = factor if value is UNIT else factor * value
+            terms[key] = terms[key] + share if key in terms else share
+        if item.constant:
+            total.constant += factor * item.constant
+        for key, value in item.blur.items():
+            blur[key] = blur.get(key, 0) + abs(factor) * value
+    return total if moves else total.constant
 
 
 def _add(sign: int) -> Any:
     def add(reader: _Reader, operands: list[Any], attributes: dict[str, Any]) -> Value:
-        shape, a, b = _together(*operands)
-        return Value(
-            shape,
-            [_sum([(x, Fraction(1)), (y, Fraction(sign))]) for x, y in zip(a, b, strict=True)],
-        )
+        shape, pairs = _together(*operands)
+        return Value(shape, [_sum([(x, UNIT), (y, Fraction(sign))]) for x, y in pairs])
 
     return add
 
 
-def _scaled(item: Any, factor: Fraction) -> Any:
-    return item * factor if isinstance(item, Fraction) else item.times(factor)
-
-
 def _mul(reader: _Reader, operands: list[Any], attributes: dict[str, Any]) -> Value:
-    a, b = operands if operands[1].constant else reversed(operands)
-    if not b.constant:
-        raise ValueError("a product of two values that move")
-    shape, left, right = _together(a, b)
-    return Value(shape, [_scaled(x, y) for x, y in zip(left, right, strict=True)])
+    shape, pairs = _together(*(operands if operands[1].constant else reversed(operands)))
+    return Value(shape, [_sum([(x, _fixed(y))]) for x, y in pairs])
+
+
+def _fixed(item: Any) -> Fraction:
+    if type(item) is not Fraction:
+        raise ValueError("a product of two values that move, or weights that move")
+    return item
 
 
 def _div(reader: _Reader, operands: list[Any], attributes: dict[str, Any]) -> Value:
-    if not operands[1].constant:
-        raise ValueError("a division by a value that moves")
-    inverse = Value(operands[1].shape, [1 / item for item in operands[1].items])
-    return _mul(reader, [operands[0], inverse], attributes)
+    shape, pairs = _together(*operands)
+    return Value(shape, [_sum([(x, 1 / _fixed(y))]) for x, y in pairs])
 
 
 def _gemm(reader: _Reader, operands: list[Any], attributes: dict[str, Any]) -> Value:
-    a, b = operands[:2]
-    if attributes.get("transA", 0):
-        a = _permuted(a, (1, 0))
-    if attributes.get("transB", 0):
-        b = _permuted(b, (1, 0))
+    a, b = (
+        _permuted(value, (1, 0)) if attributes.get(name, 0) else value
+        for value, name in zip(operands, ("transA", "transB"), strict=False)
+    )
     alpha, beta = Fraction(attributes.get("alpha", 1.0)), Fraction(attributes.get("beta", 1.0))
     found = _matmul(reader, [a, b], {})
-    if alpha != 1:
-        found = Value(found.shape, [_scaled(item, alpha) for item in found.items])
     if len(operands) > 2 and operands[2] is not None:
         offset = _broadcast(operands[2], found.shape)
-        found = Value(
-            found.shape,
-            [_sum([(x, Fraction(1)), (y, beta)]) for x, y in zip(found.items, offset, strict=True)],
+    else:
+        offset = [Fraction(0)] * len(found.items)
+    if alpha == beta == 1 and all(type(y) is Fraction for y in offset):
+        return Value(
+            found.shape, [_shifted(x, y) for x, y in zip(found.items, offset, strict=True)]
         )
-    return found
+    return Value(
+        found.shape,
+        [_sum([(x, alpha), (y, beta)]) for x, y in zip(found.items, offset, strict=True)],
+    )
+
+
+def _shifted(item: Any, offset: Fraction) -> Any:
+    return (
+        item + offset
+        if type(item) is Fraction
+        else Form(item.terms, item.constant + offset, item.blur)
+    )
 
 
 def _matmul(reader: _Reader, operands: list[Any], attributes: dict[str, Any]) -> Value:
     a, b = operands
-    if len(b.shape) != 2 and len(a.shape) != 2 or min(len(a.shape), len(b.shape)) < 1:
-        raise ValueError(f"shapes {a.shape} and {b.shape}: expected matrices")
-    if len(b.shape) == 2:
-        (inner, columns), outer = b.shape, a.shape[:-1]
-        if a.shape[-1] != inner:
-            raise ValueError(f"shapes {a.shape} and {b.shape} do not fit")
-        lines = [a.items[i * inner : (i + 1) * inner] for i in range(prod(outer))]
-        others = [b.items[j::columns] for j in range(columns)]
-        return Value((*outer, columns), [_dot(line, other) for line in lines for other in others])
-    rows, inner = a.shape
-    if len(b.shape) == 1:
-        return Value(
-            (rows,), [_dot(a.items[i * inner : (i + 1) * inner], b.items) for i in range(rows)]
+    if len(b.shape) != 2 or not a.shape or a.shape[-1] != b.shape[0]:
+        raise ValueError(
+            f"shapes {a.shape} and {b.shape}: expected a matrix on the right that fits"
         )
-    flipped = _matmul(
-        reader,
-        [
-            _permuted(b, (*range(len(b.shape) - 2), len(b.shape) - 1, len(b.shape) - 2)),
-            _permuted(a, (1, 0)),
-        ],
-        {},
+    inner, columns = b.shape
+    lines = [a.items[i : i + inner] for i in range(0, len(a.items), inner)]
+    others = [b.items[j::columns] for j in range(columns)]
+    return Value(
+        (*a.shape[:-1], columns), [_dot(line, other) for line in lines for other in others]
     )
-    rank = len(flipped.shape)
-    return _permuted(flipped, (*range(rank - 2), rank - 1, rank - 2))
 
 
 def _dot(line: Sequence[Any], other: Sequence[Any]) -> Any:
-    if len(line) != len(other):
-        raise ValueError("lengths do not fit")
-    if all(isinstance(item, Fraction) for item in other):
-        return _sum(list(zip(line, other, strict=True)))
-    if all(isinstance(item, Fraction) for item in line):
-        return _sum(list(zip(other, line, strict=True)))
-    raise ValueError("a product of two values that move")
+    if type(other[0]) is not Fraction:
+        line, other = other, line
+    return _sum((x, _fixed(y)) for x, y in zip(line, other, strict=True))
 
 
 def _windows(
     attributes: dict[str, Any], spatial: Sequence[int], kernel: Sequence[int]
-) -> tuple[list[int], list[list[tuple[int, Sequence[int]]]]]:
-    """Output shape, and for each output place its (kernel position, input place) pairs inside."""
+) -> tuple[list[int], list[list[tuple[int, int]]]]:
+    """Output shape; for each output place the (kernel, input) places, flat, that it sees."""
     rank = len(spatial)
-    strides = list(attributes.get("strides", [1] * rank))
-    dilations = list(attributes.get("dilations", [1] * rank))
-    pads = list(attributes.get("pads", [0] * 2 * rank))
+    strides = attributes.get("strides", [1] * rank)
+    dilations = attributes.get("dilations", [1] * rank)
+    pads = attributes.get("pads", [0] * 2 * rank)
     auto = attributes.get("auto_pad", b"NOTSET")
     if auto not in (b"NOTSET", b"VALID") or attributes.get("ceil_mode", 0):
         raise ValueError("auto_pad and ceil_mode are not read")
-    if auto == b"VALID":
-        pads = [0] * 2 * rank
-    shape = [
-        (spatial[d] + pads[d] + pads[rank + d] - dilations[d] * (kernel[d] - 1) - 1) // strides[d]
-        + 1
-        for d in range(rank)
-    ]
-    taps = _index(kernel)
-    places = []
-    for out in _index(shape):
-        found = []
-        for number, tap in enumerate(taps):
-            place = [out[d] * strides[d] - pads[d] + tap[d] * dilations[d] for d in range(rank)]
-            if all(0 <= i < n for i, n in zip(place, spatial, strict=True)):
-                found.append((number, place))
-        places.append(found)
-    return shape, places
+    pads = [0] * 2 * rank if auto == b"VALID" else pads
+    each = []
+    for d, size in enumerate(spatial):
+        count = (size + pads[d] + pads[rank + d] - dilations[d] * (kernel[d] - 1) - 1) // strides[
+            d
+        ] + 1
+        seen = [
+            [(tap, out * strides[d] - pads[d] + tap * dilations[d]) for tap in range(kernel[d])]
+            for out in range(count)
+        ]
+        each.append([[(tap, place) for tap, place in taps if 0 <= place < size] for taps in seen])
+
+    def flat(pairs: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        tap = place = 0
+        for d, (t, p) in enumerate(pairs):
+            tap, place = tap * kernel[d] + t, place * spatial[d] + p
+        return tap, place
+
+    return [len(outs) for outs in each], [list(map(flat, tuples(*taps))) for taps in tuples(*each)]
 
 
 def _conv(reader: _Reader, operands: list[Any], attributes: dict[str, Any]) -> Value:
-    x, weight = operands[:2]
-    bias = operands[2] if len(operands) > 2 else None
-    if not weight.constant or (bias and not bias.constant):
-        raise ValueError("weights that move")
+    x, weight, *rest = operands
+    (batch, channels, *spatial), (filters, depth, *kernel) = x.shape, weight.shape
     groups = attributes.get("group", 1)
-    batch, channels, *spatial = x.shape
-    filters, depth, *kernel = weight.shape
-    if batch != 1 or depth * groups != channels or filters % groups:
-        raise ValueError(f"shapes {x.shape} and {weight.shape} do not fit")
+    if batch != 1 or depth * groups != channels or filters % groups or not weight.constant:
+        raise ValueError(f"shapes {x.shape} and {weight.shape} do not fit, or weights move")
     shape, places = _windows(attributes, spatial, kernel)
     taps, area = prod(kernel), prod(spatial)
     items = []
-    for filter_ in range(filters):
-        first = filter_ // (filters // groups) * depth
-        constant = bias.items[filter_] if bias else Fraction(0)
+    for f in range(filters):
+        first = f // (filters // groups) * depth
+        constant = rest[0].items[f] if rest and rest[0] else Fraction(0)
         for found in places:
-            parts = [(constant, Fraction(1))]
-            for channel in range(depth):
-                for number, place in found:
-                    factor = weight.items[(filter_ * depth + channel) * taps + number]
-                    parts.append(
-                        (x.items[(first + channel) * area + _flat(place, spatial)], factor)
-                    )
-            items.append(_sum(parts))
+            items.append(
+                _sum(
+                    [
+                        (constant, UNIT),
+                        *(
+                            (
+                                x.items[(first + c) * area + place],
+                                weight.items[(f * depth + c) * taps + tap],
+                            )
+                            for c in range(depth)
+                            for tap, place in found
+                        ),
+                    ]
+                )
+            )
     return Value((1, filters, *shape), items)
 
 
@@ -538,10 +522,7 @@ def _average_pool(reader: _Reader, operands: list[Any], attributes: dict[str, An
     items = [
         _sum(
             [
-                (
-                    x.items[c * area + _flat(place, spatial)],
-                    Fraction(1, prod(kernel) if padded else len(found)),
-                )
+                (x.items[c * area + place], Fraction(1, prod(kernel) if padded else len(found)))
                 for _, place in found
             ]
         )
@@ -568,25 +549,14 @@ def _batch_norm(reader: _Reader, operands: list[Any], attributes: dict[str, Any]
             raise ValueError("variance + epsilon is not positive")
         factor = Fraction(spread.denominator << FINE, root)
         error = factor - Fraction(spread.denominator << FINE, root + 1)
-        form = item if isinstance(item, Form) else Form({}, item)
-        centered = Form()
-        centered.add(form, Fraction(1))
-        centered.constant -= mean[c]
-        made = centered.times(factor * scale[c], abs(scale[c]) * error)
-        made.constant += bias[c]
-        items.append(made)
+        centered = _shifted(item if type(item) is Form else Form({}, item), -mean[c])
+        items.append(_shifted(centered.times(factor * scale[c], abs(scale[c]) * error), bias[c]))
     return Value(x.shape, items)
 
 
 def _permuted(value: Value, order: Sequence[int]) -> Value:
-    shape = tuple(value.shape[axis] for axis in order)
-    items = []
-    for place in _index(shape):
-        source = [0] * len(order)
-        for axis, index in zip(order, place, strict=True):
-            source[axis] = index
-        items.append(value.items[_flat(source, value.shape)])
-    return Value(shape, items)
+    steps = _strides(value.shape)
+    return _taken(value, [value.shape[axis] for axis in order], [steps[axis] for axis in order])
 
 
 def _transpose(reader: _Reader, operands: list[Any], attributes: dict[str, Any]) -> Value:
@@ -705,7 +675,7 @@ OPERATORS: dict[str, Callable[[_Reader, list[Any], dict[str, Any]], Value]] = {
     "MatMul": _matmul,
     "Mul": _mul,
     "Neg": lambda reader, operands, attributes: Value(
-        operands[0].shape, [_scaled(item, Fraction(-1)) for item in operands[0].items]
+        operands[0].shape, [_sum([(item, Fraction(-1))]) for item in operands[0].items]
     ),
     "Relu": _activation(lambda _: RELU),
     "Reshape": _reshape,

@@ -12,7 +12,7 @@ EXACT = 12
 GRID = 96
 """Fraction bits of the scaled matrix, whose diagonal is about 1."""
 FACTOR = 60
-SPENDS = (40, 34, 28)
+SPENDS = (40, 34, 28, 22, 16)
 """How much of the trace is spent on the residual: 2^-these, one after the other."""
 
 

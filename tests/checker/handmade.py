@@ -21,7 +21,9 @@ def scalar(value: float) -> str:
     return float(value).hex()
 
 
-def manifest(network: Path, region: Mapping[str, Any], asked: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+def manifest(
+    network: Path, region: Mapping[str, Any], asked: Mapping[str, Any], **more: Any
+) -> dict[str, Any]:
     return {
         "lipcert": 1,
         "kind": "proof",
@@ -38,8 +40,16 @@ def box(lower: Any, upper: Any) -> dict[str, Any]:
     return {"lower": floats(lower), "upper": floats(upper)}
 
 
-def lipschitz(at_most: float, norm: str = "inf", output_norm: str = "inf", **more: Any) -> dict[str, Any]:
-    return {"kind": "lipschitz", "input_norm": norm, "output_norm": output_norm, "at_most": scalar(at_most), **more}
+def lipschitz(
+    at_most: float, norm: str = "inf", output_norm: str = "inf", **more: Any
+) -> dict[str, Any]:
+    return {
+        "kind": "lipschitz",
+        "input_norm": norm,
+        "output_norm": output_norm,
+        "at_most": scalar(at_most),
+        **more,
+    }
 
 
 def write(path: Path, head: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]] | None) -> Path:
@@ -50,21 +60,37 @@ def write(path: Path, head: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]
     return path
 
 
-def mlp(path: Path, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], activation: str = "Relu", **attributes: Any) -> Path:
+def mlp(
+    path: Path,
+    weights: Sequence[Any],
+    biases: Sequence[Any],
+    activation: str = "Relu",
+    **attributes: Any,
+) -> Path:
     """An ONNX file of Gemm and activation layers, float32."""
+    weights = [np.asarray(weight, dtype=np.float32) for weight in weights]
     nodes, initializers, value = [], [], "input"
     for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        initializers.append(numpy_helper.from_array(np.asarray(weight, dtype=np.float32), f"w{k}"))
+        initializers.append(numpy_helper.from_array(weight, f"w{k}"))
         initializers.append(numpy_helper.from_array(np.asarray(bias, dtype=np.float32), f"b{k}"))
         nodes.append(helper.make_node("Gemm", [value, f"w{k}", f"b{k}"], [f"z{k}"], transB=1))
         value = f"z{k}"
         if k + 1 < len(weights):
             nodes.append(helper.make_node(activation, [value], [f"a{k}"], **attributes))
             value = f"a{k}"
-    return save(path, nodes, initializers, [1, weights[0].shape[1]], value, [1, weights[-1].shape[0]])
+    return save(
+        path, nodes, initializers, [1, weights[0].shape[1]], value, [1, weights[-1].shape[0]]
+    )
 
 
-def save(path: Path, nodes: Sequence[Any], initializers: Sequence[Any], shape: Sequence[int], output: str, output_shape: Sequence[int]) -> Path:
+def save(
+    path: Path,
+    nodes: Sequence[Any],
+    initializers: Sequence[Any],
+    shape: Sequence[int],
+    output: str,
+    output_shape: Sequence[int],
+) -> Path:
     graph = helper.make_graph(
         list(nodes),
         "g",
@@ -77,7 +103,9 @@ def save(path: Path, nodes: Sequence[Any], initializers: Sequence[Any], shape: S
     return path
 
 
-def random_mlp(path: Path, seed: int, sizes: Sequence[int], activation: str = "Relu", scale: float = 1.0) -> tuple[Path, list[np.ndarray], list[np.ndarray]]:
+def random_mlp(
+    path: Path, seed: int, sizes: Sequence[int], activation: str = "Relu", scale: float = 1.0
+) -> tuple[Path, list[np.ndarray], list[np.ndarray]]:
     generator = np.random.default_rng(seed)
     weights = [
         (generator.standard_normal((b, a)) * scale / np.sqrt(a)).astype(np.float32)

@@ -29,11 +29,19 @@ from tests.checker.handmade import floats
 
 
 def quadratic(
-    network: Path, lower: Any, upper: Any, row: Any, norm: str, adjoints: str = "backward", direction: Any = None
+    network: Path,
+    lower: Any,
+    upper: Any,
+    row: Any,
+    norm: str,
+    adjoints: str = "backward",
+    direction: Any = None,
 ) -> tuple[float, dict[str, Any]]:
     """The solver's bound, and the proof for it."""
     loaded = load_network(str(network))
-    region = Box(torch.as_tensor(lower, dtype=torch.float64), torch.as_tensor(upper, dtype=torch.float64))
+    region = Box(
+        torch.as_tensor(lower, dtype=torch.float64), torch.as_tensor(upper, dtype=torch.float64)
+    )
     setting = Setting(loaded, region, PreactivationConfig())
     rows = torch.as_tensor(np.asarray(row, dtype=np.float64)[None])
     problem = JacobianProblem(setting.backward, rows, setting.crown_preactivations)
@@ -50,7 +58,10 @@ def quadratic(
     elif norm == "2":
         dual = l2_dual(gates)
         solution = solve(dual.lmi)
-        theta, kappa = solution.theta[: gates.count], solution.theta[gates.count + 1 : 2 * gates.count + 1]
+        theta, kappa = (
+            solution.theta[: gates.count],
+            solution.theta[gates.count + 1 : 2 * gates.count + 1],
+        )
         extra["scale"] = floats(solution.theta[-1:])
     else:
         majorant = first_majorant(gates)
