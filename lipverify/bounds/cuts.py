@@ -106,6 +106,21 @@ class CutRegion(AbstractRegion):
         solved, beta = self._program()
         return beta if solved is not None and float(solved[-1]) < 0 else None
 
+    def duals(self, slope: Tensor) -> Tensor:
+        """Multipliers [k] of the cuts where slope . x is largest in the box: slope [n]; rounded."""
+        if not len(self.offsets):
+            return torch.zeros(0, dtype=slope.dtype)
+        box = self.base.bounding
+        limits = [*zip(box.lower.tolist(), box.upper.tolist(), strict=True)]
+        scale = (self.slopes.abs() @ box.magnitude + self.offsets.abs()).clamp(min=SMALLEST)
+        rows = (self.slopes / scale.unsqueeze(1)).numpy()
+        offsets = (self.offsets / scale).numpy()
+        solved = linprog((-slope).numpy(), -rows, offsets, bounds=limits, method="highs-ds")
+        if solved.x is None or solved.ineqlin.marginals is None:
+            return torch.zeros(len(offsets), dtype=slope.dtype)
+        found = torch.as_tensor(-solved.ineqlin.marginals, dtype=slope.dtype)
+        return found.clamp(min=0.0) / scale
+
     def _program(self) -> tuple[Tensor | None, Tensor | None]:
         """Maximise t with (slopes x + offsets) / scale >= t: (x, t), and the multipliers."""
         box = self.base.bounding

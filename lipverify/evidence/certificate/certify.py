@@ -219,10 +219,17 @@ def _question_claim(question: Question) -> Claim:
 
 
 def _prove(work: _Work, claim: Claim, seconds: float, part: str = "") -> CertificateRecord:
-    """A certificate that the checker accepts; `NotProved` says why there is none."""
-    setting = replace(work.setting, region=claim.region)
-    model = Model(setting)
-    path = work.path(part)
+    return prove(work.setting, claim, work.path(part), work.config, seconds)
+
+
+def prove(
+    setting: Setting, claim: Claim, path: Path, config: VerifyConfig, seconds: float
+) -> CertificateRecord:
+    """A certificate that the checker accepts; `NotProved` says why there is none.
+
+    The setting's region is the claim's.
+    """
+    model = Model(replace(setting, region=claim.region))
     started = time.monotonic()
     reason = "no time left"
     for caution in CAUTION:
@@ -230,8 +237,8 @@ def _prove(work: _Work, claim: Claim, seconds: float, part: str = "") -> Certifi
         if isinstance(claim, OutputClaim):
             prover = OutputProver(model, claim, caution)
         else:
-            prover = SlopeProver(model, claim, work.config.quadratic, caution)
-        manifest = _manifest(work, claim.region, "proof", claim.asked)
+            prover = SlopeProver(model, claim, config.quadratic, caution)
+        manifest = _manifest(setting, claim.region, "proof", claim.asked)
         with CertificateFile(path) as file:
             write_tree(
                 model,
@@ -242,7 +249,7 @@ def _prove(work: _Work, claim: Claim, seconds: float, part: str = "") -> Certifi
                 lambda: time.monotonic() - started > seconds,
             )
             file.finish(manifest)
-        record = _checked(work, path, "proof", time.monotonic() - started)
+        record = _checked(setting, config, path, "proof", time.monotonic() - started)
         if record.accepted:
             return replace(record, nodes=file.nodes, leaves=file.leaves)
         reason = f"the checker rejects it: {record.reason}"
@@ -250,7 +257,7 @@ def _prove(work: _Work, claim: Claim, seconds: float, part: str = "") -> Certifi
     raise NotProved(reason)
 
 
-def _manifest(work: _Work, region: AbstractRegion, kind: str, asked: Json) -> Json:
+def _manifest(setting: Setting, region: AbstractRegion, kind: str, asked: Json) -> Json:
     box = region.bounding
     return {
         "lipcert": 1,
@@ -258,15 +265,18 @@ def _manifest(work: _Work, region: AbstractRegion, kind: str, asked: Json) -> Js
         "claim": "real",
         "precision": precision_for([box.lower, box.upper, box.width]),
         "tool": tool_json(),
-        "network": network_json(work.setting.network),
+        "network": network_json(setting.network),
         "region": region_json(region),
         "property": asked,
     }
 
 
-def _checked(work: _Work, path: Path, kind: str, seconds: float) -> CertificateRecord:
+def _checked(
+    setting: Setting, config: VerifyConfig, path: Path, kind: str, seconds: float
+) -> CertificateRecord:
+    limit = (config.certify or CertifyConfig(path.parent)).check_seconds
     started = time.monotonic()
-    report = check(path, Path(work.setting.network.source), work.certify.check_seconds)
+    report = check(path, Path(setting.network.source), limit)
     return CertificateRecord(
         str(path),
         hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -323,10 +333,10 @@ def _first_accepted(
     for point in points:
         started = time.monotonic()
         kind = "falsified" if point.at_least is None else "attained"
-        manifest = _manifest(work, point.region, kind, point.asked)
+        manifest = _manifest(work.setting, point.region, kind, point.asked)
         write_witness(path, {**manifest, "witness": point.json})
         with suppress(Unreadable):
-            record = _checked(work, path, kind, time.monotonic() - started)
+            record = _checked(work.setting, work.config, path, kind, time.monotonic() - started)
             if record.accepted:
                 return (replace(record, at_least=point.at_least),)
         path.unlink(missing_ok=True)

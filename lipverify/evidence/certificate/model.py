@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lipverify.bounds.conflicts import Conflicts
+from lipverify.bounds.interior import ExactForward
 from lipverify.bounds.methods import Setting
 from lipverify.errors import EmptyRegion, InvertedInterval, UnsupportedCertificate
 from lipverify.graph import ForwardGraph, Node, evaluate_intervals
@@ -55,6 +56,10 @@ class Model:
     @property
     def forward(self) -> ForwardGraph:
         return self.setting.network.graph
+
+    @cached_property
+    def exact(self) -> ExactForward:
+        return ExactForward(self.forward, self.setting.region)
 
     @cached_property
     def layers(self) -> Mapping[str, tuple[int, ...]]:

@@ -33,6 +33,8 @@ from lipverify.search.choices import FEW_INPUTS, MANY_GATES
 from lipverify.search.split import Split
 
 ROOT_STEPS, STEPS = 40, 12
+FIXED = 1e-9
+"""Where nothing is open, the checker is asked if the float bound is so near above the claim."""
 TRIED = 6
 """So many neurons, those with the largest scores, have their halves bounded before one is split."""
 
@@ -114,7 +116,31 @@ class OutputProver:
             return Attempt(proofs, tuple(left), ObjectiveSplit(parts))
         assert worst is not None
         split = self._split(state, worst[1], worst[2], lines, cuts)
+        if split is None:
+            return self._fixed(state, worst[1], proofs, lines, cuts)
         return Attempt(proofs, tuple(left), split)
+
+    def _fixed(
+        self, state: State, objective: int, proofs: list[Json], lines: Lines, cuts: Cuts
+    ) -> Attempt:
+        """Everything is affine: a linear program's multipliers are the best, but for rounding."""
+        clause = self.claim.clauses[objective]
+        weights = None if len(clause) == 1 else self._weights(state, clause, lines)
+        functional = self._functional(clause, weights)
+        start = {self.model.forward.output: functional.start}
+        slope, _, _ = self.model.substitute(state, start, lines)
+        amounts = cuts.region.duals(slope[0]).unsqueeze(0)
+        betas = cuts.betas(self.model, amounts)
+        slope, constant, seen = self.model.substitute(state, start, lines, betas)
+        value = constant + state.region.support(slope)
+        if not bool(value + functional.constant <= FIXED * (value.abs() + READ)):
+            return Attempt(proofs, (objective,), None)
+        choice = Choice(value, amounts, {}, seen)
+        given = multipliers_json(self.model, state, lines, cuts, choice)
+        proof: Json = {"rule": "linear", "objective": objective, "multipliers": given}
+        if weights is not None:
+            proof["weights"] = floats(weights)
+        return Attempt([*proofs, proof], ())
 
     def _functional(self, clause: Clause, weights: Tensor | None = None) -> _Functional:
         weights = torch.ones(1, dtype=torch.float64) if weights is None else weights

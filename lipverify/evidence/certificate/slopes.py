@@ -40,9 +40,10 @@ from lipverify.interval import Interval
 from lipverify.norms import AbstractNorm, norm_named
 from lipverify.operators import Gate
 from lipverify.operators.gate import relax_chords
-from lipverify.search.branching import Candidate
+from lipverify.search.branching import Candidate, weighted_areas
 from lipverify.search.choices import FEW_INPUTS, MANY_GATES
 from lipverify.search.gate_split import GateSearch
+from lipverify.search.positions import Places
 
 Array = NDArray[np.float64]
 
@@ -99,6 +100,9 @@ class SlopeProver:
             return Attempt(proofs, left, self._input_split(state, objective, inputs))
         start = hint if isinstance(hint, WarmStart) else WarmStart()
         claimed = self.claim.objectives[objective]
+        if claimed.row is None and self.claim.input_norm.name == "1":
+            # The format has no quadratic rule for the largest norm of a column.
+            return Attempt(proofs, left, self._widest(state, gates))
         found = quadratic_upper(
             gates,
             self.search.dual(claimed, gates),
@@ -216,6 +220,17 @@ class SlopeProver:
             return InputSplit(index, middle(state, index))
         best = max(candidates, key=lambda candidate: candidate.area)
         return NeuronSplit(best.gate[0], best.gate[1], best.position)
+
+    def _widest(self, state: State, gates: OpenGates) -> NodeSplit | None:
+        places = Places(self.model.setting.backward, state.known, gates.names)
+        areas = weighted_areas(gates, None)
+        for place in np.argsort(-areas, kind="stable"):
+            name, index = gates.names[place]
+            neuron = self.model.setting.backward[name].inputs[0], index
+            found = places.of(neuron)
+            if found is not None:
+                return NeuronSplit(*neuron, found.position)
+        return self._neuron(state, ())
 
     def _input_split(self, state: State, objective: int, inputs: Tensor) -> InputSplit:
         """The input whose worse half has the best cheap bound."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lipverify.evidence.certificate.bounding import EmptyAfter, bound_steps
 from lipverify.evidence.certificate.encode import CertificateFile, Json
+from lipverify.evidence.certificate.exact import exact_steps
 from lipverify.evidence.certificate.model import Empty, Model, State
 from lipverify.evidence.certificate.node import (
     Attempt,
@@ -121,7 +122,9 @@ def _entered(model: Model, task: _Task) -> tuple[list[Json], State]:
         proof = empty_proof(model, state)
         if proof is not None:
             raise _Refuted(proof)
-        return bound_steps(model, state, names, optimise=False)
+        steps, state = bound_steps(model, state, names, optimise=False)
+        more, state = exact_steps(model, model.exact, state)
+        return [*steps, *more], state
     index, at, side = edge
     state = model.input_half(task.parent, index, at, side)
     steps, state = bound_steps(model, state, names, optimise=False)
