@@ -19,7 +19,7 @@ from lipverify.search.split import sides
 
 NEAR = 1e-9
 """Ends so near to 0, as a share of the interval, may be 0."""
-FEW_NEURONS, FEW_INPUTS = 12, 32
+FEW_NEURONS, FEW_INPUTS = 6, 32
 """So many open neurons get a linear program each in any case, with so many inputs."""
 MOST = 2**53
 SUPPORT = 1e-9
@@ -69,6 +69,12 @@ def _proof(
     slope, _, _ = model.substitute(state, start, lines)
     amounts = cuts.region.duals(slope[0])
     if not len(amounts) or not bool(amounts.max() > 0):
+        return None
+    betas = cuts.betas(model, amounts.unsqueeze(0))
+    slope, constant, _ = model.substitute(state, start, lines, betas)
+    ends = state.known[name]
+    width = float((ends.upper - ends.lower).flatten()[index])
+    if abs(float(constant + state.region.support(slope))) > NEAR * width:
         return None
     used = [
         split
