@@ -1,11 +1,13 @@
 """Audits of ReLU networks on the tables of a data folder: what is decided, and how fast.
 
     python scripts/audit_benchmark.py DATA TABLE [--widths 64 64] [--sample N] [--jobs 2]
-        [--regions line neighbourhood joint] [--method auto] [--out DIR]
+        [--regions line neighbourhood joint] [--methods auto] [--out DIR]
 
 TABLE is auto_mpg, compas or adult; DATA is a folder with `monotone/auto_mpg.csv` and the like.
 A network is trained (seed 0, one thread) and every numeric feature of every record is asked to be
-increasing, then decreasing, as far as one direction goes per audit. Nothing is written but to DIR.
+increasing, then decreasing, as far as one direction goes per audit. At the end one table has the
+methods side by side: `--methods mean-split linear-chords auto` compares with the relaxation of
+Shi et al. 2022. Lines are walked whatever the method. Nothing is written but to DIR.
 Needs pandas, scikit-learn and onnx besides lipverify.
 """
 
@@ -16,6 +18,7 @@ import json
 import sys
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -26,6 +29,7 @@ from torch import nn
 from torch.nn import functional
 from train_networks import Training, mlp, onnx_model, train
 
+from lipverify import METHODS
 from lipverify.audit import AuditConfig, AuditResult, run_audit
 from lipverify.audit.answer import Found
 
@@ -127,29 +131,57 @@ def write_audit(out: Path, table: Table, columns: dict, direction: str, regions:
     return path
 
 
-def told(result: AuditResult, seconds: float) -> str:
-    """What the audit found, and in which time."""
-    lines = []
-    for region in sorted({row["region"] for row in result.totals}):
-        rows = [row for row in result.totals if row["region"] == region]
-        count = {found: sum(row[found.value] for row in rows) for found in Found}
-        total = sum(count.values())
-        pairs = sum(
-            answer.pair is not None
-            for answer in result.store.answers("found = ?", Found.FALSIFIED.value)
-        )
-        decided = count[Found.VERIFIED] + count[Found.FALSIFIED]
-        lines.append(
-            f"  {region}: {total} queries, {100 * decided / total:.2f} % decided "
-            f"({count[Found.VERIFIED]} verified, {count[Found.FALSIFIED]} falsified, "
-            f"{count[Found.UNKNOWN]} unknown), {pairs} pairs in all regions"
-        )
-    each = result.store.seconds()
-    lines.append(
-        f"  median {1000 * median(each):.2f} ms per query, most {1000 * max(each):.1f} ms; "
-        f"{seconds:.1f} s with {result.config.jobs} processes"
-    )
+@dataclass(frozen=True)
+class Outcome:
+    """Of one region, asked by one method: how many answers of each kind, and seconds of each."""
+
+    count: dict[Found, int]
+    seconds: list[float]
+
+    @property
+    def shares(self) -> str:
+        total = max(1, sum(self.count.values()))
+        proved, wrong = (100 * self.count[k] / total for k in (Found.VERIFIED, Found.FALSIFIED))
+        return f"{proved:.1f} + {wrong:.1f} of {total}, {1000 * median(self.seconds):.1f} ms"
+
+    def __add__(self, other: Outcome) -> Outcome:
+        count = {found: self.count[found] + other.count[found] for found in Found}
+        return Outcome(count, self.seconds + other.seconds)
+
+
+def outcomes(result: AuditResult) -> dict[str, Outcome]:
+    """By region. A falsified answer without a pair would be a bug: it ends the script."""
+    found: dict[str, Outcome] = {}
+    for answer in result.answers():
+        if answer.found is Found.FALSIFIED and answer.pair is None:
+            raise AssertionError(f"record {answer.record} is falsified without a pair")
+        region = result.context.audit.questions[answer.question].region.name
+        known = found.setdefault(region, Outcome(dict.fromkeys(Found, 0), []))
+        known.seconds.append(answer.seconds)
+        known.count[answer.found] += 1
+    return found
+
+
+def told(found: dict[str, Outcome], seconds: float, jobs: int) -> str:
+    """What one audit found, and in which time."""
+    lines = [
+        f"  {region}: {one.count[Found.VERIFIED]} verified, {one.count[Found.FALSIFIED]} "
+        f"falsified, {one.count[Found.UNKNOWN]} unknown; median "
+        f"{1000 * median(one.seconds):.2f} ms per query, most {1000 * max(one.seconds):.1f} ms"
+        for region, one in sorted(found.items())
+    ]
+    lines.append(f"  {seconds:.1f} s, {jobs} process{'es' if jobs > 1 else ''}")
     return "\n".join(lines) + "\n"
+
+
+def side_by_side(found: dict[str, dict[str, Outcome]]) -> str:
+    """Methods as columns, regions as rows: % proved + % falsified of all, median time."""
+    methods = list(found)
+    lines = [f"| region | {' | '.join(methods)} |", "|---" * (len(methods) + 1) + "|"]
+    for region in sorted({name for one in found.values() for name in one}):
+        cells = [one[region].shares if region in one else "" for one in found.values()]
+        lines.append(f"| {region} | {' | '.join(cells)} |")
+    return "% proved + % falsified, median time:\n" + "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -161,7 +193,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--regions", nargs="+", default=["line"])
     parser.add_argument("--directions", nargs="+", default=["increasing", "decreasing"])
-    parser.add_argument("--method", default="auto")
+    parser.add_argument("--methods", nargs="+", default=["auto"], choices=METHODS)
     parser.add_argument("--timeout", type=float, default=5.0)
     parser.add_argument("--out", type=Path, default=Path("audit-benchmark"))
     given = parser.parse_args()
@@ -173,18 +205,24 @@ def main() -> None:
     inputs = sum(len(said.get("categories", "x")) for said in columns.values())
     model = onnx_model("network", network, (inputs,))
     (out / "network.onnx").write_bytes(model.SerializeToString())
-    for direction in given.directions:
+    label = f"{given.table}-{'x'.join(map(str, given.widths))}"
+    together: dict[str, dict[str, Outcome]] = {method: {} for method in given.methods}
+    for direction, method in product(given.directions, given.methods):
         path = write_audit(out, table, columns, direction, given.regions)
         config = AuditConfig(
-            jobs=given.jobs, sample=given.sample, method=given.method, timeout=given.timeout
+            jobs=given.jobs, sample=given.sample, method=method, timeout=given.timeout
         )
-        name = f"{given.table}-{'x'.join(map(str, given.widths))}-{direction}-{given.method}"
-        folder = out / f"{name}-{time.time():.0f}"
+        name = f"{label}-{direction}-{method}"
         begun = time.monotonic()
-        result = run_audit(path, folder, config)
+        result = run_audit(path, out / f"{name}-{time.time():.0f}", config)
         with result.store:
-            sys.stdout.write(f"{name}\n{told(result, time.monotonic() - begun)}")
-            sys.stdout.flush()
+            found = outcomes(result)
+        sys.stdout.write(f"{name}\n{told(found, time.monotonic() - begun, given.jobs)}")
+        sys.stdout.flush()
+        for region, one in found.items():
+            known = together[method].get(region)
+            together[method][region] = one if known is None else known + one
+    sys.stdout.write(side_by_side(together))
 
 
 if __name__ == "__main__":

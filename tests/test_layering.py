@@ -1,6 +1,7 @@
 """The structure of the package as a test: imports point down, foreign tools stay in their place."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,11 @@ RANK = {
     "witness": 7,
     "search": 8,
     "evidence": 8,
+<<<<<<< HEAD
     "certificate": 8.5,
+=======
+    "checker": 0,
+>>>>>>> checker7
     "api": 9,
     "audit": 9,
     "cli": 10,
@@ -146,6 +151,19 @@ def test_imports_point_down(path: Path) -> None:
         return  # the root's names are loaded on first use
     wrong = upward(name, tree_of(path))
     assert not wrong, wrong
+
+
+def test_the_checker_imports_nothing_else() -> None:
+    """A second opinion shares no code; and beside the standard library, only two packages."""
+    allowed = sys.stdlib_module_names | {"lipverify", "onnx", "flint"}
+    for path in sorted((PACKAGE / "checker").glob("*.py")):
+        tree = tree_of(path)
+        assert {unit_of(there) for there in imported(tree)} <= {"checker"}, path
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                assert {alias.name.split(".")[0] for alias in node.names} <= allowed, path
+            elif isinstance(node, ast.ImportFrom):
+                assert (node.module or "").split(".")[0] in allowed, path
 
 
 def test_the_record_imports_verdicts_alone() -> None:

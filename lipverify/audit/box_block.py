@@ -7,6 +7,7 @@ of `verify`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from time import perf_counter
 
 import torch
@@ -27,15 +28,22 @@ from lipverify.errors import UnsupportedOperator
 from lipverify.query import SlopeQuery
 from lipverify.region import Box
 from lipverify.search.budget import Clock, Note
-from lipverify.search.job import Job
+from lipverify.search.input_split import NAME as INPUT_SPLITS
+from lipverify.search.input_split import slope_search
+from lipverify.search.job import Decision, Job
 from lipverify.search.ladder import BREAKDOWNS
 from lipverify.search.monotonicity import decide_monotonicity
-from lipverify.verdict import Falsified, Reason, Unknown, Verified
+from lipverify.search.output_search import MOST_INPUTS, silent
+from lipverify.verdict import Falsified, Reason, Unknown, Verdict, Verified
 
 ATTACK = "line walks through points"
 BATCHED = "bounds of many boxes"
 LINES = 8
 """Lines through each box that are walked before it is bounded."""
+SPLIT_SHARE = 0.5
+"""Of the time for one box, for branch and bound over its inputs, before all other searches."""
+BOXES = 8
+"""So many boxes of that search take no longer than one subproblem of the others."""
 RELAXED = (
     "the box is larger than the values that discrete features take; it is not proved for these"
 )
@@ -135,8 +143,8 @@ def _broken(context: Context, case: _Case, line: Line, pieces) -> Answer | None:
         case.record,
         case.which,
         Found.FALSIFIED,
-        -torch.inf,  # of one line something is known, of the box nothing
-        torch.inf,
+        -inf,  # of one line something is known, of the box nothing
+        inf,
         ATTACK,
         0.0,
         pair=confirmed.shortest,
@@ -147,7 +155,7 @@ def _broken(context: Context, case: _Case, line: Line, pieces) -> Answer | None:
 
 def _batched(context: Context, cases: Sequence[_Case]) -> list[SlopeEnds]:
     """Proved ends of each case's derivative; infinite where the method has none."""
-    nothing = SlopeEnds(-torch.inf, torch.inf)
+    nothing = SlopeEnds(-inf, inf)
     if not cases or context.config.method != "auto":
         return [nothing] * len(cases)
     question = cases[0].question
@@ -169,40 +177,82 @@ def _proved(context: Context, case: _Case, known: SlopeEnds) -> Answer:
         return verified
     index = context.features[case.question.feature].index
     query = SlopeQuery(context.target.row, (index,), (-sign,), -margin)
-    stage, lows, highs = BATCHED, [], []
-    for part in case.parts:
-        decision, setting = _decided(context, part, query)
+    ends: list[SlopeEnds] = []
+    stage, clock = BATCHED, Clock(context.config.timeout)
+    for place, part in enumerate(case.parts):
+        ahead = len(case.parts) - place
+        share = clock if clock.left is None else clock.limited(clock.left / ahead)
+        least, point = _split(context, part, query, share)
+        if least >= margin:
+            stage = INPUT_SPLITS
+            ends.append(SlopeEnds(least, inf) if sign > 0 else SlopeEnds(-inf, -least))
+            continue
+        broken = None if point is None else _near(context, case, part, point)
+        if broken is not None:
+            return replace(broken, method=INPUT_SPLITS)
+        decision = _decided(context, part, query, share)
         stage = decision.stage
-        if decision.features:
-            lows.append(decision.features[0].bound.lower)
-            highs.append(decision.features[0].bound.upper)
-        ends = min(lows, default=lower), max(highs, default=upper)
+        bound = decision.features[0].bound if decision.features else None
+        ends.append(SlopeEnds(bound.lower, bound.upper) if bound else SlopeEnds(-inf, inf))
         if not isinstance(decision.verdict, Verified):
-            return _not_proved(context, case, part, decision.verdict, (stage, *ends))
-    return replace(
-        verified, lower=max(lower, min(lows)), upper=min(upper, max(highs)), method=stage
-    )
+            # Of the boxes that were not looked at, only what is known of all holds.
+            met = _met(known, ends) if ahead == 1 else known
+            return _not_proved(context, case, part, decision.verdict, stage, met)
+    met = _met(known, ends)
+    return replace(verified, lower=met.lower, upper=met.upper, method=stage)
 
 
-def _decided(context: Context, part: Part, query: SlopeQuery):  # noqa: ANN202
+def _met(known: SlopeEnds, ends: Sequence[SlopeEnds]) -> SlopeEnds:
+    """What is known of all boxes, and of each."""
+    lower, upper = min(one.lower for one in ends), max(one.upper for one in ends)
+    return SlopeEnds(max(known.lower, lower), min(known.upper, upper))
+
+
+def _split(
+    context: Context, part: Part, query: SlopeQuery, clock: Clock
+) -> tuple[float, Tensor | None]:
+    """Branch and bound over the inputs: a proved lower end of sign x derivative (-inf: none).
+
+    And, where that does not prove the claim, perhaps a point [n] that may break it.
+    """
+    nothing = -inf, None
+    few = int((part.upper > part.lower).sum()) <= MOST_INPUTS
+    if context.config.method != "auto" or not few:
+        return nothing
+    limited = clock if clock.left is None else clock.limited(SPLIT_SHARE * clock.left)
+    most, seed = context.config.max_subproblems, context.config.seed
+    most = None if most is None else BOXES * most
+    infinite = torch.full((1,), inf, dtype=torch.float64)
+    try:
+        setting = _setting(context, part)
+        found = slope_search(setting, query, infinite, limited, silent, most, seed)
+    except (UnsupportedOperator, *BREAKDOWNS):
+        return nothing
+    return -float(found.upper), found.candidates[0]
+
+
+def _setting(context: Context, part: Part) -> Setting:
     config = context.config
     network = replace(context.target.network, graph=context.target.graph)
-    setting = Setting(network, Box(part.lower, part.upper), config.preactivation, config.memory)
-    clock = Clock(config.timeout)
+    return Setting(network, Box(part.lower, part.upper), config.preactivation, config.memory)
+
+
+def _decided(context: Context, part: Part, query: SlopeQuery, clock: Clock) -> Decision:
+    config, setting = context.config, _setting(context, part)
     names = tuple(f"x{i}" for i in range(len(part.lower)))
     job = Job(setting, method_named(config.method), config, clock, Note(None, 0, clock), names)
-    return decide_monotonicity(job, query), setting
+    return decide_monotonicity(job, query)
 
 
 def _not_proved(
     context: Context,
     case: _Case,
     part: Part,
-    verdict,
-    ends: tuple[str, float, float],  # noqa: ANN001
+    verdict: Verdict,
+    stage: str,
+    ends: SlopeEnds,
 ) -> Answer:
-    stage, lower, upper = ends
-    draft = Answer(case.record, case.which, Found.UNKNOWN, lower, upper, stage, 0.0)
+    draft = Answer(case.record, case.which, Found.UNKNOWN, ends.lower, ends.upper, stage, 0.0)
     match verdict:
         case Unknown(reason, detail):
             return replace(draft, reason=reason, detail=detail)
@@ -219,12 +269,16 @@ def _not_proved(
             return replace(draft, found=Found.FALSIFIED, pair=pair.shortest, worst=pair.worst)
         detail = "the original network does not confirm the pair that was found"
         return replace(draft, reason=Reason.CANDIDATE, detail=detail)
-    start = valid_near(before, part, context.features)
-    if start is not None and context.walkable:
-        feature = context.features[case.question.feature]
-        line = Line(start, feature, *moving_range(case.question.region, feature))
-        for pieces in walked(context.target, [line]):
-            found = _broken(context, case, line, pieces)
-            if found is not None:
-                return found
-    return replace(draft, reason=Reason.BOUND, detail=RELAXED)
+    found = _near(context, case, part, before)
+    return found or replace(draft, reason=Reason.BOUND, detail=RELAXED)
+
+
+def _near(context: Context, case: _Case, part: Part, point: Tensor) -> Answer | None:
+    """Falsified, if the line through the valid point nearest to this one breaks the claim."""
+    start = valid_near(point, part, context.features)
+    if start is None or not context.walkable:
+        return None
+    feature = context.features[case.question.feature]
+    line = Line(start, feature, *moving_range(case.question.region, feature))
+    (pieces,) = walked(context.target, [line])
+    return _broken(context, case, line, pieces)

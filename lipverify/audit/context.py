@@ -78,8 +78,8 @@ def prepare(
     target = target_of(loaded, audit.output, audit.path)
     if audit.margin and not target.is_direct:
         raise SpecError(
-            f"margin: slopes are those of {target.moved_name}, not of the asked output; leave it "
-            "out, or ask about the logit",
+            f"margin: slopes are those of {target.moved_name}, not of the network's own output; "
+            "leave it out, or export the network with the logit as output",
             audit.path,
         )
     _check_ranges(audit, records)

@@ -5,7 +5,7 @@ change nothing about monotonicity: the audit looks at what enters them.
 """
 
 from dataclasses import dataclass
-from math import inf
+from math import inf, prod
 
 import torch
 from torch import Tensor
@@ -38,8 +38,8 @@ class Target:
 
     @property
     def is_direct(self) -> bool:
-        """Whether the row is of the network's own outputs: changes of it are the output's."""
-        return not self.stripped
+        """Whether the row is of the network's own outputs, and is the asked output itself."""
+        return not self.stripped and not self.behind
 
     @property
     def name(self) -> str:
@@ -57,34 +57,29 @@ class Target:
     @property
     def moved_name(self) -> str:
         """What people call row . graph, which values and slopes are of."""
-        if self.is_direct and not self.output.link:
+        if not self.behind:
             return self.name
         return f"{self.name}, before {', '.join(self.stripped) or self.output.link}"
 
     def measured(self, value: Interval) -> Interval:
         """The asked output for values of row . graph."""
-        names = list(self.stripped)
-        if self.output.link:
-            names = [Sigmoid.name]
-        if self.output.log_odds:
-            names = names[1:]
         operators = {operator.name: operator() for operator in INCREASING}
-        for name in reversed(names):
+        for name in self.behind:
             value = operators[name].interval(value)
         return value
 
     @property
+    def behind(self) -> tuple[str, ...]:
+        """What makes the asked output of row . graph, first to last, by its name."""
+        names = [Sigmoid.name] if self.output.link else list(self.stripped)
+        if self.output.log_odds:
+            names = names[1:]
+        return tuple(reversed(names))
+
+    @property
     def steepness(self) -> float:
         """The largest derivative of the asked output by row . graph."""
-        if self.output.link and not self.output.log_odds:
-            return 0.25
-        names = (
-            self.stripped[1:] if self.output.log_odds and not self.output.link else self.stripped
-        )
-        steepest = 1.0
-        for name in names:
-            steepest *= {Sigmoid.name: 0.25, Exp.name: inf}.get(name, 1.0)
-        return steepest
+        return prod({Sigmoid.name: 0.25, Exp.name: inf}.get(name, 1.0) for name in self.behind)
 
     def original(self, x: Tensor) -> Tensor:
         """The original network's outputs [k, m] at points [k, n] in the table's units.
@@ -117,7 +112,14 @@ def target_of(network: Network, output: Output, where: object) -> Target:
     size = network.graph.output_size
     row = _row(output, size, where)
     graph, stripped = network.graph, []
-    if output.weights is None and int((row != 0).sum()) == 1:
+    if output.link:  # what it is applied to is the network's output as it is
+        if _stripped(graph)[1][:1] == [Sigmoid.name]:
+            raise SpecError(
+                "output: the network ends in a sigmoid or softmax already; remove 'link: "
+                f"{output.link}'",
+                where,
+            )
+    elif output.weights is None:
         graph, stripped = _stripped(graph)
     if output.log_odds and not output.link and stripped[:1] != [Sigmoid.name]:
         raise SpecError(

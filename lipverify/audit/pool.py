@@ -32,36 +32,55 @@ class WorkerDied(LipverifyError):
     """A process ended, or failed; what was stored before is safe."""
 
 
+class _Ended(WorkerDied):
+    """It was killed: by whom, and why, it could not say."""
+
+
 def answers_of(source: Source, units: Sequence[Unit], jobs: int) -> Iterator[tuple[Unit, Block]]:
-    """Each unit with its answers, as they come. Ends all processes when it is closed."""
-    context = multiprocessing.get_context("spawn")
+    """Each unit with its answers, as they come. Ends all processes when it is closed.
+
+    The unit of a process that is killed is given to a new one, once. If that is killed too, what
+    the others are at is waited for, and `WorkerDied` is raised then.
+    """
     waiting = deque(units)
     busy: dict[Connection, tuple[SpawnProcess, Unit]] = {}
     processes: list[tuple[SpawnProcess, Connection]] = []
+    again: set[int] = set()
+    failed: WorkerDied | None = None
+
+    def begin(unit: Unit) -> None:
+        process, connection = _started(source)
+        processes.append((process, connection))
+        _give(connection, unit)
+        busy[connection] = (process, unit)
+
     try:
         for _ in range(min(jobs, len(units))):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, source), daemon=True)
-            process.start()
-            theirs.close()  # so that the end of the process ends the pipe
-            processes.append((process, ours))
-            unit = waiting.popleft()
-            ours.send_bytes(pickle.dumps(unit))
-            busy[ours] = (process, unit)
+            begin(waiting.popleft())
         while busy:
             for ready in wait(list(busy)):
                 assert isinstance(ready, Connection)
                 process, unit = busy.pop(ready)
-                yield unit, _received(ready, process)
-                if waiting:
+                try:
+                    block = _received(ready, process)
+                except WorkerDied as error:
+                    if isinstance(error, _Ended) and unit.number not in again and not failed:
+                        again.add(unit.number)
+                        begin(unit)
+                    else:
+                        failed = failed or error
+                    continue
+                yield unit, block
+                if waiting and failed is None:
                     following = waiting.popleft()
-                    ready.send_bytes(pickle.dumps(following))
+                    _give(ready, following)
                     busy[ready] = (process, following)
+        if failed is not None:
+            raise failed
     finally:
         for process, connection in processes:
             if connection not in busy:
-                with suppress(OSError):
-                    connection.send_bytes(pickle.dumps(None))
+                _give(connection, None)
                 process.join(JOIN_SECONDS)
             if process.is_alive():
                 process.terminate()
@@ -69,12 +88,27 @@ def answers_of(source: Source, units: Sequence[Unit], jobs: int) -> Iterator[tup
             connection.close()
 
 
+def _started(source: Source) -> tuple[SpawnProcess, Connection]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, source), daemon=True)
+    process.start()
+    theirs.close()  # so that the end of the process ends the pipe
+    return process, ours
+
+
+def _give(connection: Connection, unit: Unit | None) -> None:
+    """None: there is no more. That a process is gone is seen when its answer is read."""
+    with suppress(OSError):
+        connection.send_bytes(pickle.dumps(unit))
+
+
 def _received(connection: Connection, process: SpawnProcess) -> Block:
     try:
         found = pickle.loads(connection.recv_bytes())
     except (EOFError, OSError):
         process.join(JOIN_SECONDS)
-        raise WorkerDied(
+        raise _Ended(
             f"a process ended (exit code {process.exitcode}); out of memory? What was decided is "
             "stored: go on with --resume, perhaps with fewer --jobs"
         ) from None

@@ -323,9 +323,12 @@ METHODS: Mapping[str, Method] = {
         ("norm product",), "products of the layers' l2 norms: for layers made to have small ones"
     ),
     "recurjac": Method(("recurjac",), "RecurJac's relaxation (Zhang et al. 2019)"),
+    "linear-chords": Method(
+        ("linear (alpha-CROWN)",), "linear bound propagation with the gates of Shi et al. 2022 only"
+    ),
     "linear": Method(
         ("linear (alpha-CROWN)", "linear (optimised gates)"),
-        "linear bound propagation (Shi et al. 2022), then with gates that see preactivations",
+        "the same, then with optimised gates, which see their preactivations",
     ),
     "quadratic": Method(
         ("linear (alpha-CROWN)",),

@@ -37,7 +37,7 @@ class Activation(ABC):
 
     @abstractmethod
     def gate(self, z: Span, bits: int) -> Span:
-        """Slopes on the interval, at 2^-SLOPE; one-sided ones at ends that are kinks (README 4.5)."""
+        """Slopes on the interval, at 2^-SLOPE; at ends that are kinks, from inside."""
 
     @abstractmethod
     def open(self, z: Span, bits: int) -> bool:
@@ -292,7 +292,7 @@ class SShaped(Activation):
         return down(chord, SLOPE)
 
     def intercept(self, slope: int, z: Span, bits: int, above: bool) -> int:
-        """Convex part: at its ends; concave part: on or below its tangent anywhere, so at the ends of that."""
+        """README 6.4: the convex part at its ends, the concave one by a tangent."""
         if not above:  # f(z) = twice - f(-z): the greatest gap of the mirror image
             mirrored = self.intercept(slope, Span(-z.upper, -z.lower), bits, True)
             return (self.twice << bits) - mirrored

@@ -101,7 +101,7 @@ class Archive:
 
 
 def parsed(raw: bytes, where: str) -> dict[str, Any]:
-    """JSON with unique keys, integers only, of few digits, in an object that is not nested deeply."""
+    """An object of JSON: unique keys, integers of few digits as only numbers, nested a little."""
     depth = most = 0
     for character in re.sub(rb'"(?:[^"\\]|\\.)*"', b"", raw):
         depth += (character in b"[{") - (character in b"]}")
@@ -188,11 +188,12 @@ def conform(
         for index, item in enumerate(value):
             conform(item, schema["items"], f"{where}[{index}]", root)
     if kind == "object":
-        known, rest = schema.get("properties", {}), schema.get("additionalProperties", True)
+        known: dict[str, Any] = schema.get("properties", {})
+        rest: Any = schema.get("additionalProperties", True)
         for key in schema.get("required", ()):
             if key not in value:
                 raise Rejected(f"{where}: lacks {key!r}")
-        for key, item in value.items():
+        for key, item in value.items():  # type: ignore[union-attr]
             if key not in known and rest is False:
                 raise Rejected(f"{where}: unknown key {key[:40]!r}")
             conform(item, known.get(key, rest), f"{where}.{key[:40]}", root)

@@ -7,19 +7,21 @@ multiplies matrices faster; results are the same integers.
 import base64
 import binascii
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from math import isfinite, isqrt
 from operator import mul
+from typing import Any, TypeVar
 
 from lipverify.checker.errors import Rejected
 
 try:
-    import flint
+    import flint  # type: ignore[import-not-found]
 except ImportError:  # the optional extra `check`
     flint = None
 
 Rows = list[list[int]]
+T = TypeVar("T")
 
 SMALL = 4096
 """Products of fewer multiplications are quicker without the conversion for flint."""
@@ -85,6 +87,20 @@ def root_up(value: int) -> int:
     return root + (root * root < value)
 
 
+def paired(function: Callable[..., T], *vectors: Iterable[Any]) -> list[T]:
+    """Entry by entry; vectors of one length."""
+    return [function(*entries) for entries in zip(*vectors, strict=True)]
+
+
+def each(function: Callable[..., T], *rows: Iterable[Iterable[Any]]) -> list[list[T]]:
+    """Entry by entry; matrices of one shape."""
+    return [paired(function, *lines) for lines in zip(*rows, strict=True)]
+
+
+def magnitude(lower: int, upper: int) -> int:
+    return max(abs(lower), abs(upper))
+
+
 def transposed(rows: Rows, columns: int) -> Rows:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[]] * columns
 
@@ -96,7 +112,7 @@ class Matrix:
         self.rows, self.columns, self.bits = rows, columns, bits
         self._transposed: Matrix | None = None
         self._magnitude: Matrix | None = None
-        self._cast: object = None
+        self._cast: Any = None
 
     @property
     def transposed(self) -> "Matrix":

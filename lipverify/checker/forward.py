@@ -2,16 +2,28 @@
 multipliers of the certificate (README 4.1 to 4.3)."""
 
 from collections.abc import Mapping, Sequence
+from operator import add, sub
 from typing import Any
 
-from lipverify.checker.activations import ONE, SLOPE, Line, Span
+from lipverify.checker.activations import SLOPE, Line, Span
 from lipverify.checker.archive import Clock
 from lipverify.checker.errors import Rejected
-from lipverify.checker.exact import Rows, down, floats, quotient_up, shift_up, up
+from lipverify.checker.exact import (
+    Rows,
+    down,
+    each,
+    floats,
+    magnitude,
+    paired,
+    quotient_up,
+    shift_up,
+    up,
+)
 from lipverify.checker.network import Affine, Network
 from lipverify.checker.region import Region
 
 Conflict = tuple[int, int, int, int, int, int]
+Ends = tuple[list[int], list[int]]
 
 
 class Problem:
@@ -23,58 +35,45 @@ class Problem:
 
     def __init__(self, network: Network, region: Region, bits: int, clock: Clock) -> None:
         self.network, self.region, self.bits, self.clock = network, region, bits, clock
-        self.reach = {
-            -1: [max(abs(a), abs(b)) for a, b in zip(region.lower, region.upper, strict=True)]
-        }
+        self.reach = {-1: paired(magnitude, region.lower, region.upper)}
         self.preactivation_reach: list[list[int]] = []
-        self.bias: list[tuple[list[int], list[int]]] = []
+        self.bias: list[Ends] = []
         values = {-1: (region.lower, region.upper)}
-        self.first: list[tuple[list[int], list[int]]] = []
+        self.first: list[Ends] = []
         for layer, form in enumerate(network.forms):
             clock.check()
             self.bias.append(self._bias(form))
             lower, upper = self.interval(layer, values)
-            self.output_reach = [max(abs(a), abs(b)) for a, b in zip(lower, upper, strict=True)]
+            self.output_reach = paired(magnitude, lower, upper)
             if layer < len(network.layers):
                 self.first.append((lower, upper))
-                self.preactivation_reach.append(
-                    [max(abs(a), abs(b)) for a, b in zip(lower, upper, strict=True)]
-                )
+                self.preactivation_reach.append(paired(magnitude, lower, upper))
                 values[layer] = self.values(layer, lower, upper)
-                self.reach[layer] = [
-                    max(abs(a), abs(b)) for a, b in zip(*values[layer], strict=True)
-                ]
+                self.reach[layer] = paired(magnitude, *values[layer])
 
-    def _bias(self, form: Affine) -> tuple[list[int], list[int]]:
+    def _bias(self, form: Affine) -> Ends:
         spread = [up(value, self.bits) for value in form.bias_blur]
         for source, blur in form.blur.items():
             charge = blur.transposed.after([self.reach[source]])[0]
-            spread = [
-                old + shift_up(new, blur.bits) for old, new in zip(spread, charge, strict=True)
-            ]
-        return (
-            [down(b, self.bits) - s for b, s in zip(form.bias, spread, strict=True)],
-            [up(b, self.bits) + s for b, s in zip(form.bias, spread, strict=True)],
-        )
+            spread = paired(add, spread, [shift_up(value, blur.bits) for value in charge])
+        ends = [down(b, self.bits) for b in form.bias], [up(b, self.bits) for b in form.bias]
+        return paired(sub, ends[0], spread), paired(add, ends[1], spread)
 
-    def interval(
-        self, layer: int, values: Mapping[int, tuple[list[int], list[int]]]
-    ) -> tuple[list[int], list[int]]:
+    def interval(self, layer: int, values: Mapping[int, Ends]) -> Ends:
         """Preactivations from intervals of everything before."""
-        form = self.network.forms[layer]
-        lower, upper = (list(end) for end in self.bias[layer])
-        for source, matrix in form.parts.items():
-            a, b = values[source]
-            twice = [x + y for x, y in zip(a, b, strict=True)]
-            width = [y - x for x, y in zip(a, b, strict=True)]
-            middle = matrix.transposed.after([twice])[0]
-            spread = matrix.magnitude.transposed.after([width])[0]
-            for i, (m, s) in enumerate(zip(middle, spread, strict=True)):
-                lower[i] += (m - s) >> (matrix.bits + 1)
-                upper[i] += shift_up(m + s, matrix.bits + 1)
+        lower, upper = self.bias[layer]
+        for source, matrix in self.network.forms[layer].parts.items():
+            low, high = values[source]
+            middle = matrix.transposed.after([paired(add, low, high)])[0]
+            radius = matrix.magnitude.transposed.after([paired(sub, high, low)])[0]
+            drop = matrix.bits + 1
+            lower = [x + (m - r >> drop) for x, m, r in zip(lower, middle, radius, strict=True)]
+            upper = [
+                x + shift_up(m + r, drop) for x, m, r in zip(upper, middle, radius, strict=True)
+            ]
         return lower, upper
 
-    def values(self, layer: int, lower: list[int], upper: list[int]) -> tuple[list[int], list[int]]:
+    def values(self, layer: int, lower: list[int], upper: list[int]) -> Ends:
         function = self.network.activations[layer]
         spans = [function.range(Span(a, b), self.bits) for a, b in zip(lower, upper, strict=True)]
         return [span.lower for span in spans], [span.upper for span in spans]
@@ -195,7 +194,8 @@ class Multipliers:
                 numbers = floats(entry[name], f"{name} of layer {layer}")
                 if len(numbers) not in (len(neurons), targets * len(neurons)):
                     raise Rejected(
-                        f"{name} of layer {layer}: {len(numbers)} numbers for {len(neurons)} neurons and {targets} targets"
+                        f"{name} of layer {layer}: {len(numbers)} numbers; {len(neurons)} neurons, "
+                        f"{targets} targets"
                     )
                 grid = known.problem.bits if name == "beta" else SLOPE
                 fixed = [down(number, grid) for number in numbers]
@@ -208,25 +208,18 @@ class Multipliers:
 
     def lines(self, layer: int, count: int) -> list[list[tuple[Line, Line]]]:
         """Lines above and below each neuron: one list for all targets, or one per target."""
-        known, problem = self.known, self.known.problem
-        function = problem.network.activations[layer]
+        known, bits = self.known, self.known.problem.bits
+        function = known.problem.network.activations[layer]
         base = [known.lines(layer, i) for i in range(len(known.lower[layer]))]
-        chosen = self._slopes.get(layer, [])
-        each = [base]
-        if any(len(blocks) > 1 for _, _, blocks in chosen):
-            each = [list(base) for _ in range(count)]
+        chosen = [entry for entry in self._slopes.get(layer, []) if entry[2]]
+        own = any(len(blocks) > 1 for _, _, blocks in chosen)
+        every = [list(base) for _ in range(count if own else 1)]
         for above, neurons, blocks in chosen:
-            for t, lines in enumerate(each):
-                if len(blocks) > 1 or t == 0 or len(each) > 1:
-                    for i, slope in zip(
-                        neurons, blocks[min(t, len(blocks) - 1)] if blocks else [], strict=True
-                    ):
-                        line = Line(
-                            slope,
-                            function.intercept(slope, known.span(layer, i), problem.bits, above),
-                        )
-                        lines[i] = (line, lines[i][1]) if above else (lines[i][0], line)
-        return each
+            for t, lines in enumerate(every):
+                for i, slope in zip(neurons, blocks[min(t, len(blocks) - 1)], strict=True):
+                    line = Line(slope, function.intercept(slope, known.span(layer, i), bits, above))
+                    lines[i] = (line, lines[i][1]) if above else (lines[i][0], line)
+        return every
 
 
 def uppers(
@@ -255,7 +248,7 @@ def uppers(
             else [[0] * form.size for _ in range(count)]
         )
         if layer in coming:
-            _through(known, multipliers, layer, coming.pop(layer), rows, totals)
+            rows = _through(known, multipliers, layer, coming.pop(layer), rows, totals)
         for neurons, blocks in multipliers.betas.get(layer, ()):
             for t in range(count):
                 for i, beta in (
@@ -273,7 +266,7 @@ def uppers(
             )
         for source, matrix in form.parts.items():
             made = matrix.after(rows)
-            _round(made, matrix.bits, problem.reach[source], totals)
+            divide(made, matrix.bits, problem.reach[source], totals)
             old = coming.get(source)
             coming[source] = (
                 made
@@ -297,39 +290,38 @@ def uppers(
 
 
 def _through(
-    known: Known, multipliers: Multipliers, layer: int, coming: Rows, rows: Rows, totals: list[int]
-) -> None:
-    """Replace an activation's values by lines: coefficients on z are added to rows."""
-    each = multipliers.lines(layer, len(coming))
-    reach = known.problem.preactivation_reach[layer]
-    for t, (row, out) in enumerate(zip(coming, rows, strict=True)):
-        lines, total = each[t if len(each) > 1 else 0], totals[t]
+    known: Known,
+    multipliers: Multipliers,
+    layer: int,
+    coming: Rows,
+    rows: Rows,
+    totals: list[int],
+) -> Rows:
+    """Replace an activation's values by lines; the sum of coefficients on z with `rows`."""
+    every = multipliers.lines(layer, len(coming))
+    for t, row in enumerate(coming):
+        lines = every[t if len(every) > 1 else 0]
         for i, a in enumerate(row):
             if a:
                 slope, intercept = lines[i][a < 0]
-                total += a * intercept
-                if slope == ONE:
-                    out[i] += a
-                elif slope:
-                    whole = a * slope
-                    part = whole >> SLOPE
-                    if part << SLOPE != whole:
-                        total += reach[i]
-                    out[i] += part
-        totals[t] = total
+                totals[t] += a * intercept
+                row[i] = a * slope
+    divide(coming, SLOPE, known.problem.preactivation_reach[layer], totals)
+    return each(add, coming, rows)
 
 
-def _round(rows: Rows, bits: int, reach: list[int], totals: list[int]) -> None:
-    """Coefficients divided by 2^bits; what rounding drops is charged: less than one unit each."""
+def divide(rows: Rows, bits: int, reach: list[int], totals: list[int]) -> None:
+    """Coefficients divided by 2^bits, in place; what rounding down drops, less than a unit of each,
+    is charged to the totals by the reach of what it multiplies."""
     for t, row in enumerate(rows):
-        total = 0
+        charge = 0
         for j, value in enumerate(row):
             if value:
                 part = value >> bits
                 if part << bits != value:
-                    total += reach[j]
+                    charge += reach[j]
                 row[j] = part
-        totals[t] += total
+        totals[t] += charge
 
 
 def bound(known: Known, step: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 maps between them.
 
 The preactivation z_k of layer k, and the outputs, are z = W x + sum over j < k of W_j a_j + b, with
-a_j the values of layer j. Every entry of every tensor of the file is followed as such an affine form.
+a_j the values of layer j. Every entry of every tensor is followed as such an affine form.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import Any
 
 from lipverify.checker.activations import ABS, RELU, SIGMOID, TANH, Activation, clip, leaky
 from lipverify.checker.errors import Rejected, Unreadable
-from lipverify.checker.exact import Matrix, floats, up
+from lipverify.checker.exact import Matrix, floats
 
 Key = tuple[int, int]
 """(layer, neuron); layer -1 is the input."""
@@ -63,7 +63,7 @@ class Value:
 class Affine:
     """Affine forms of one layer or of the outputs: per source a matrix [size, of source].
 
-    `bias` [size] exact; `blur` per source: how far the true coefficients may be (absent: exact); `bias_blur` [size].
+    `bias` [size]. `blur` per source, and `bias_blur` [size]: how far the true numbers may be off.
     """
 
     size: int
@@ -96,7 +96,8 @@ def load(path: Path, asked: dict[str, Any]) -> Network:
     digest = hashlib.sha256(raw).hexdigest()
     if digest != asked["sha256"]:
         raise Rejected(
-            f"the certificate is about another network: SHA-256 {asked['sha256']}, this file has {digest}"
+            f"the certificate is about another network: SHA-256 {asked['sha256']}, "
+            f"this file has {digest}"
         )
     try:
         import onnx
@@ -135,7 +136,8 @@ class _Reader:
         for node in graph.node:
             if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
                 raise Unreadable(
-                    f"operator {node.op_type} (node {node.name!r}, output {node.output[0]!r}) is not known here"
+                    f"operator {node.op_type} (node {node.name!r}, output {node.output[0]!r}) "
+                    "is not known here"
                 )
             self._apply(node)
         named = [item.name for item in graph.output]
@@ -175,7 +177,7 @@ class _Reader:
             self.values[item.name] = Value(shape, _prepared(shape, asked.get("preprocessing", {})))
         if set(fixed) - set(names):
             raise Rejected(
-                f"fixed input {sorted(set(fixed) - set(names))[0]!r}: the network has none of this name"
+                f"fixed input {sorted(set(fixed) - set(names))[0]!r}: no input has this name"
             )
         if not moving:
             raise Rejected("no input moves")
@@ -207,7 +209,7 @@ class _Reader:
             ) from None
         if prod(result.shape) != len(result.items):
             raise Unreadable(
-                f"{node.op_type} {node.name!r}: shape {result.shape} for {len(result.items)} entries"
+                f"{node.op_type} {node.name!r}: {len(result.items)} entries of shape {result.shape}"
             )
         self.values[node.output[0]] = result
         for extra in node.output[1:]:
@@ -245,7 +247,7 @@ class _Reader:
 
 def _prepared(shape: tuple[int, ...], asked: dict[str, Any]) -> list[Form]:
     size = prod(shape)
-    channels = shape[1] if len(shape) > 1 else shape[0]
+    channels = prod(shape[1:2]) if len(shape) > 1 else size
 
     def spread(name: str, default: int) -> list[Fraction]:
         if name not in asked:
@@ -266,7 +268,8 @@ def _prepared(shape: tuple[int, ...], asked: dict[str, Any]) -> list[Form]:
     )
     if not all(std):
         raise Rejected("preprocessing: std is 0")
-    return [Form({(-1, i): scale[i] / std[i]}, offset[i] - mean[i] / std[i]) for i in range(size)]
+    share = [UNIT if a == b else a / b for a, b in zip(scale, std, strict=True)]
+    return [Form({(-1, i): share[i]}, offset[i] - mean[i] / std[i]) for i in range(size)]
 
 
 def _affine(rows: list[Form], number: dict[int, int], size: dict[int, int]) -> Affine:
@@ -304,7 +307,7 @@ def _affine(rows: list[Form], number: dict[int, int], size: dict[int, int]) -> A
         made = [[0] * columns for _ in rows]
         for row, found in zip(made, entries, strict=True):
             for column, value in found.items():
-                row[column] = up(value, scale)
+                row[column] = -((-value.numerator << scale) // value.denominator)
         return Matrix(made, columns, scale)
 
     return Affine(
@@ -650,7 +653,7 @@ def _constant(reader: _Reader, operands: list[Any], attributes: dict[str, Any]) 
     for name in ("value_float", "value_int"):
         if name in attributes:
             return Value((), [Fraction(attributes[name])])
-    numbers = attributes.get("value_floats", attributes.get("value_ints"))
+    numbers = attributes.get("value_floats") or attributes.get("value_ints", [])
     return Value((len(numbers),), [Fraction(number) for number in numbers])
 
 

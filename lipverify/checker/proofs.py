@@ -1,23 +1,17 @@
 """The proofs of a node: which objectives they close (README 3, 4)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
+from operator import add
 from typing import Any
 
 from lipverify.checker.activations import ABS, SLOPE, Span
 from lipverify.checker.errors import Rejected
-from lipverify.checker.exact import Rows, counted, down, up
+from lipverify.checker.exact import Rows, counted, down, each, paired, up
 from lipverify.checker.forward import Known, uppers
-from lipverify.checker.jacobian import (
-    Ends,
-    Gates,
-    Scaled,
-    backward,
-    blurring,
-    chord_uppers,
-    gates,
-    mean_split,
-)
+from lipverify.checker.jacobian import Backward, Ends, Scaled, blurring
 from lipverify.checker.objectives import (
     DUAL,
     Clause,
@@ -31,6 +25,16 @@ from lipverify.checker.objectives import (
     vector_norm,
 )
 from lipverify.checker.quadratic import holds
+
+
+@dataclass
+class Enclosure:
+    """Some rows of the Jacobian at one node: intervals of adjoints; centre, radius of elements."""
+
+    seed: Scaled
+    ends: dict[int, Ends]
+    center: Scaled
+    radius: Rows
 
 
 class Closer:
@@ -70,11 +74,9 @@ class Closer:
             elif self.asked.kind == "robustness":
                 raise Rejected(f"the rule {rule} is about the Jacobian, the property about outputs")
             elif rule == "quadratic":
-                closed |= {
-                    number for number in numbers if self._quadratic(known, node, number, proof)
-                }
+                closed |= {number for number in numbers if self._quadratic(node, number, proof)}
             else:
-                closed |= self._enclosed(known, node, numbers, rule)
+                closed |= self._enclosed(node, numbers, rule)
         return set(left) if known.empty else closed
 
     def _numbers(self, proof: Mapping[str, Any], left: set[int]) -> list[int]:
@@ -111,7 +113,7 @@ class Closer:
                 or (len(numbers) > 1 and count > 1)
             ):
                 raise Rejected(
-                    "rule linear: expected one weight >= 0 per row, and clauses of several rows alone"
+                    "rule linear: expected one weight >= 0 per row; clauses of several rows, alone"
                 )
             mixed = [
                 sum((Fraction(w) * x for w, x in zip(weights, column, strict=True)), Fraction(0))
@@ -146,15 +148,14 @@ class Closer:
                 )
         return closed
 
-    def _enclosed(self, known: Known, node: "_Node", numbers: list[int], rule: str) -> set[int]:
-        bits = known.problem.bits
-        closed = set()
+    def _enclosed(self, node: "_Node", numbers: list[int], rule: str) -> set[int]:
         rows = sorted({row for number in numbers for row in self._rows(number)})
         if not rows:
-            return closed
-        every, seed, ends, center, radius = node.enclosure(self.asked, rows, rule)
-        blur = self.blur(known, rows)
-        elements = Elements(rows, *enlarged(*ends[-1], blur))
+            return set()
+        found, blur = node.enclosure(self.asked, rows, rule), self.blur(node.known, rows)
+        elements = Elements(rows, *enlarged(*found.ends[-1], blur))
+        bits = node.known.problem.bits
+        closed = set()
         for number in numbers:
             goal = self.asked.objectives[number]
             if isinstance(goal, Slope):
@@ -163,24 +164,18 @@ class Closer:
                 value = vector_norm(elements.magnitude(goal.row), DUAL[goal.norm])
             else:
                 assert isinstance(goal, JointNorm)
-                wide = (
-                    radius
-                    if blur is None
-                    else [
-                        [a + b for a, b in zip(*pair, strict=True)]
-                        for pair in zip(radius, blur, strict=True)
-                    ]
-                )
-                value = joint_norm(goal, elements, center, wide, bits)
+                wide = each(add, found.radius, blur) if blur else found.radius
+                value = joint_norm(goal, elements, found.center, wide, bits)
             if rule == "backward" and not isinstance(goal, JointNorm) and value > goal.threshold:
                 place = rows.index(goal.row)
-                extra = blur[place] if blur else [0] * known.problem.network.inputs
-                value = min(value, _direct(known, every, seed, ends, place, goal, extra))
+                extra = blur[place] if blur else [0] * node.known.problem.network.inputs
+                value = min(value, _direct(node.backward, found, place, goal, extra))
             if value <= goal.threshold:
                 closed.add(number)
             else:
                 self.failures.append(
-                    f"{rule}: objective {number} has the bound {_shown(value, bits)}, expected {_shown(goal.threshold, bits)}"
+                    f"{rule}: objective {number} has the bound {_shown(value, bits)}, "
+                    f"expected {_shown(goal.threshold, bits)}"
                 )
         return closed
 
@@ -188,21 +183,16 @@ class Closer:
         goal = self.asked.objectives[number]
         return list(range(len(self.asked.rows))) if isinstance(goal, JointNorm) else [goal.row]  # type: ignore[union-attr]
 
-    def _quadratic(
-        self, known: Known, node: "_Node", number: int, proof: Mapping[str, Any]
-    ) -> bool:
+    def _quadratic(self, node: "_Node", number: int, proof: Mapping[str, Any]) -> bool:
         goal = self.asked.objectives[number]
         assert not isinstance(goal, Clause)
         rows = self._rows(number)
-        every, seed, ends, _, _ = node.enclosure(
-            self.asked, rows, proof.get("adjoints", "mean-split")
-        )
-        found = holds(known, every, seed, ends, goal, self.blur(known, rows), proof)
-        if not found:
-            self.failures.append(
-                f"quadratic: the form of objective {number} is not proved positive"
-            )
-        return found
+        found = node.enclosure(self.asked, rows, proof.get("adjoints", "mean-split"))
+        blur = self.blur(node.known, rows)
+        if holds(node.backward, found.seed, found.ends, goal, blur, proof):
+            return True
+        self.failures.append(f"quadratic: the form of objective {number} is not proved positive")
+        return False
 
 
 class _Node:
@@ -210,54 +200,43 @@ class _Node:
 
     def __init__(self, known: Known) -> None:
         self.known = known
-        self._gates: list[Gates] | None = None
-        self._found: dict[
-            tuple[str, tuple[int, ...]], tuple[Scaled, dict[int, Ends], Scaled, Rows]
-        ] = {}
+        self._found: dict[tuple[str, tuple[int, ...]], Enclosure] = {}
 
-    def enclosure(
-        self, asked: Property, rows: list[int], rule: str
-    ) -> tuple[list[Gates], Scaled, dict[int, Ends], Scaled, Rows]:
-        if self._gates is None:
-            self._gates = gates(self.known)
+    @cached_property
+    def backward(self) -> Backward:
+        return Backward(self.known)
+
+    def enclosure(self, asked: Property, rows: list[int], rule: str) -> Enclosure:
         key = rule, tuple(rows)
         if key not in self._found:
             seed = asked.seed(rows)
-            ends, center, radius = mean_split(self.known, self._gates, seed)
+            found = Enclosure(seed, *self.backward.mean_split(seed))
             if rule == "backward":
                 whole = any(
                     isinstance(goal, RowNorm | JointNorm) and goal.norm == "2"
                     for goal in asked.objectives
                 )
-                backward(self.known, self._gates, seed, ends, whole)
-            self._found[key] = seed, ends, center, radius
-        return self._gates, *self._found[key]
+                self.backward.narrow_by_lines(seed, found.ends, whole)
+            self._found[key] = found
+        return self._found[key]
 
 
 def _direct(
-    known: Known,
-    every: Sequence[Gates],
-    seed: Scaled,
-    ends: dict[int, Ends],
-    place: int,
-    goal: RowNorm | Slope,
-    blur: Sequence[int],
+    backward: Backward, found: Enclosure, place: int, goal: RowNorm | Slope, blur: Sequence[int]
 ) -> int:
     """The objective itself as one functional: |r_j| below its chord."""
-    bits = known.problem.bits
-    lower, upper = ends[-1][0][place], ends[-1][1][place]
+    bits = backward.bits
     if isinstance(goal, Slope):
-        start = [(goal.sign << bits) if j == goal.input else 0 for j in range(len(lower))]
-        return chord_uppers(known, every, seed, place, ends, -1, [start])[0] + blur[goal.input]
-    if goal.norm != "inf":
+        start = [(goal.sign << bits) if j == goal.input else 0 for j in range(len(blur))]
+        offset = blur[goal.input]
+    elif goal.norm == "inf":
+        spans = paired(Span, found.ends[-1][0][place], found.ends[-1][1][place])
+        lines = [ABS.line(span, bits, True) for span in spans]
+        start = [line.slope << (bits - SLOPE) for line in lines]
+        offset = sum(line.intercept for line in lines) + sum(blur)
+    else:
         return goal.threshold + 1  # no linear function is near a euclidean norm
-    lines = [ABS.line(Span(a, b), bits, True) for a, b in zip(lower, upper, strict=True)]
-    # Slopes are at 2^-SLOPE, start at 2^-bits: what is dropped is charged by the entries' reach.
-    start, total = [], sum(blur)
-    for line, a, b in zip(lines, lower, upper, strict=True):
-        start.append(line.slope << (bits - SLOPE))
-        total += line.intercept
-    return chord_uppers(known, every, seed, place, ends, -1, [start])[0] + total
+    return backward.uppers(found.seed, place, found.ends, -1, [start])[0] + offset
 
 
 def _empty(known: Known, proof: Mapping[str, Any]) -> bool:

@@ -5,17 +5,35 @@ open gates scaled to [-1, 1]. The proof is that threshold - Lagrangian is a form
 negative on |v_i| <= 1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from operator import mul
 from typing import Any
 
 from lipverify.checker.activations import ABS, SLOPE, Span, TwoSlopes
 from lipverify.checker.errors import Rejected
-from lipverify.checker.exact import Rows, counted, down, floats, product, rounded, shift_up, up
-from lipverify.checker.forward import Known
-from lipverify.checker.jacobian import Ends, Gates, Scaled
+from lipverify.checker.exact import (
+    Rows,
+    counted,
+    down,
+    each,
+    floats,
+    magnitude,
+    paired,
+    product,
+    rounded,
+    shift_up,
+    transposed,
+    up,
+)
+from lipverify.checker.jacobian import Backward, Ends, Gates, Scaled
 from lipverify.checker.objectives import JointNorm, RowNorm, Slope, vector_norm
 from lipverify.checker.semidefinite import not_negative
+
+Term = tuple[Sequence[int], Sequence[int], int, int]
+"""left, right, weight, power of two."""
+Interval = Callable[[int], tuple[list[int], list[int]]]
 
 WEIGHT = 60
 """Fraction bits of a blend."""
@@ -23,23 +41,18 @@ EXTRA = 80
 """Bits kept of multipliers, below the largest."""
 
 
+@dataclass
 class _Gate:
-    """An open gate: variable number, and u - alpha g, beta g - u as rows over v."""
+    """An open gate: variable number, and u - alpha g, beta g - u as rows over v, at 2^-bits."""
 
-    def __init__(
-        self, variable: int, near_alpha: Sequence[int], near_beta: Sequence[int], bits: int
-    ) -> None:
-        self.variable, self.near_alpha, self.near_beta, self.bits = (
-            variable,
-            near_alpha,
-            near_beta,
-            bits,
-        )
+    variable: int
+    near_alpha: list[int]
+    near_beta: list[int]
+    bits: int
 
 
 def holds(
-    known: Known,
-    every: Sequence[Gates],
+    backward: Backward,
     seed: Scaled,
     ends: Mapping[int, Ends],
     goal: RowNorm | Slope | JointNorm,
@@ -47,7 +60,7 @@ def holds(
     proof: Mapping[str, Any],
 ) -> bool:
     """Whether the multipliers prove the goal. seed: its rows; ends: intervals of their adjoints."""
-    problem, bits = known.problem, known.problem.bits
+    bits = backward.bits
     joint = goal if isinstance(goal, JointNorm) else None
     free = len(seed.rows) if joint else 0
     if joint and joint.norm == "1":
@@ -57,16 +70,11 @@ def holds(
         lower, upper = ends[layer]
         if joint is None:
             return lower[0], upper[0]
-        sizes = [
-            vector_norm(
-                [max(abs(a), abs(b)) for a, b in zip(low, high, strict=True)], joint.output_norm
-            )
-            for low, high in zip(zip(*lower, strict=True), zip(*upper, strict=True), strict=True)
-        ]
+        columns = zip(*each(magnitude, lower, upper), strict=True)
+        sizes = [vector_norm(list(column), joint.output_norm) for column in columns]
         return [-size for size in sizes], sizes
 
-    elements, opened = _eliminate(known, every, seed, interval, free)
-    width = 1 + free + len(opened)
+    elements, opened = _eliminate(backward, seed, interval, free)
     listed = [tuple(pair) for pair in proof.get("gates", [])]
     if len(set(listed)) < len(listed):
         raise Rejected("quadratic: a gate is listed twice")
@@ -75,41 +83,26 @@ def holds(
     if any(k < 0 for k in kappa):
         raise Rejected("quadratic: kappa < 0")
 
-    threshold = goal.threshold - (_blurred(goal, blur) if blur else 0)
-    form = _Form(width)
-    form.constant(threshold, bits)
+    form = _Form(1 + free + len(opened))
+    form.constant(goal.threshold - (_blurred(goal, blur) if blur else 0), bits)
     _objective(form, elements, interval(-1), goal, proof, bits)
-
-    places = {name: place for place, name in enumerate(listed) if name in opened}
     fixed, grid = rounded(theta, EXTRA)
-    by_bits: dict[int, list[tuple[_Gate, int]]] = {}
-    for name, place in places.items():
-        by_bits.setdefault(opened[name].bits, []).append((opened[name], fixed[place]))
-    for scale, group in by_bits.items():
-        form.minus(
-            [g.near_alpha for g, _ in group],
-            [g.near_beta for g, _ in group],
-            [t for _, t in group],
-            2 * scale + grid,
-        )
-    _pairs(form, known, opened, proof)
-    one, grid = rounded(kappa, EXTRA)
-    for name, place in places.items():
-        form.bounded(opened[name].variable, one[place], grid)
+    used = [(opened[name], place) for place, name in enumerate(listed) if name in opened]
+    form.products([(g.near_alpha, g.near_beta, fixed[i], 2 * g.bits + grid) for g, i in used])
+    form.products(_pairs(backward, opened, proof))
+    fixed, grid = rounded(kappa, EXTRA)
+    for gate, place in used:
+        form.bounded(gate.variable, fixed[place], grid)
     if joint:
         shares = floats(proof.get("free", ""), "free")
         if len(shares) != (1 if joint.output_norm == "2" else free) or min(shares) < 0:
-            raise Rejected(
-                "quadratic: `free` needs one number >= 0 for output norm 2, one per row for 1"
-            )
-        one, grid = rounded(shares, EXTRA)
+            raise Rejected("quadratic: `free` needs a number >= 0; for output norm 1, one per row")
+        fixed, grid = rounded(shares, EXTRA)
         for r in range(free):
-            form.bounded(
-                1 + r, one[min(r, len(one) - 1)], grid, alone=joint.output_norm == "1" or r == 0
-            )
-    chosen = {opened[name].variable for name in places}
-    rest = [gate.variable for gate in opened.values() if gate.variable not in chosen]
-    return not_negative(form.without(rest), problem.clock)
+            alone = joint.output_norm == "1" or r == 0
+            form.bounded(1 + r, fixed[min(r, len(fixed) - 1)], grid, alone)
+    rest = {gate.variable for gate in opened.values()} - {gate.variable for gate, _ in used}
+    return not_negative(form.without(rest), backward.problem.clock)
 
 
 class _Form:
@@ -146,123 +139,77 @@ class _Form:
             made[i][0] -= value
         self._add(made, bits)
 
-    def minus(
-        self,
-        left: Sequence[Sequence[int]],
-        right: Sequence[Sequence[int]],
-        weights: Sequence[int],
-        bits: int,
-    ) -> None:
-        """- sum of weight (left . v)(right . v)."""
-        if not any(weights):
-            return
+    def products(self, terms: Sequence[Term]) -> None:
+        """- sum of weight (left . v)(right . v), each at its own power of two."""
         width = self.width
-        padded = [[*row, *[0] * (width - len(row))] for row in left]
-        turned = [
-            [w * x for x in row] + [0] * (width - len(row))
-            for row, w in zip(right, weights, strict=True)
-        ]
-        made = product([list(column) for column in zip(*padded, strict=True)], turned, width)
-        self._add(
-            [
-                [-x - y for x, y in zip(row, column, strict=True)]
-                for row, column in zip(made, zip(*made, strict=True), strict=True)
-            ],
-            bits,
-        )
+        for bits in {term[3] for term in terms if term[2]}:
+            some = [term for term in terms if term[3] == bits]
+            left = [[*a, *[0] * (width - len(a))] for a, _, _, _ in some]
+            right = [[w * x for x in b] + [0] * (width - len(b)) for _, b, w, _ in some]
+            made = product(transposed(left, width), right, width)
+            self._add(each(lambda x, y: -x - y, made, transposed(made, width)), bits)
 
-    def without(self, gone: Sequence[int]) -> Rows:
+    def without(self, gone: Collection[int]) -> Rows:
         """Variables dropped, at the price of all their terms, |v_i v_j| <= 1."""
-        rows, left = self.total.rows, set(range(self.width)) - set(gone)
-        price = sum(abs(x) * (2 if j in left else 1) for i in gone for j, x in enumerate(rows[i]))
-        kept = sorted(left)
+        rows = self.total.rows
+        price = sum(abs(x) * (1 if j in gone else 2) for i in gone for j, x in enumerate(rows[i]))
+        kept = [i for i in range(self.width) if i not in gone]
         made = [[rows[i][j] for j in kept] for i in kept]
         made[0][0] -= price
         return made
 
 
 def _eliminate(
-    known: Known, every: Sequence[Gates], seed: Scaled, interval: Any, free: int
+    backward: Backward, seed: Scaled, interval: Interval, free: int
 ) -> tuple[Scaled, dict[tuple[int, int], _Gate]]:
-    """The elements as rows over v [width, inputs], and the open gates; the others are linear maps."""
-    problem, bits = known.problem, known.problem.bits
-    zero = [0] * len(seed.rows[0])
+    """The elements as rows over v [width, inputs], and the open gates; others are linear maps."""
+    first = [[0] * len(seed.rows[0])] if free else []
     coming: dict[int, Scaled] = {}
-    _push(
-        problem.network.forms[-1].parts,
-        Scaled([zero, *seed.rows] if free else list(seed.rows), seed.bits),
-        coming,
-    )
+    backward.push(len(backward.gates), Scaled([*first, *seed.rows], seed.bits), coming)
     opened: dict[tuple[int, int], _Gate] = {}
     width = 1 + free
-    for k in range(len(every) - 1, -1, -1):
-        problem.clock.check()
-        gate, adjoint = every[k], coming.pop(k)
-        places = gate.open
-        turned = [[x * a for x, a in zip(row, gate.alpha, strict=True)] for row in adjoint.rows]
-        for row in turned:
-            for i in places:
-                row[i] = 0
-        following = Scaled(turned, adjoint.bits + gate.bits)
-        if places:
-            lower, upper = interval(k)
-            middle, radius, grid = _boxes(gate, places, lower, upper, bits)
-            size = len(gate.alpha)
-            own = [[0] * size for _ in range(width + len(places))]
-            for place, i in enumerate(places):
-                own[0][i], own[width + place][i] = middle[place], radius[place]
-            scale = max(following.bits, grid)
-            up_g, up_u = scale - following.bits, scale - grid
-            for place, i in enumerate(places):
-                g = [row[i] << up_g for row in adjoint.rows]
-                u = [0] * (width + place + 1)
-                u[0], u[-1] = middle[place] << up_u, radius[place] << up_u
-                alpha, beta = gate.alpha[i], gate.beta[i]
-                near_alpha, near_beta = list(u), [-x for x in u]
-                for j, x in enumerate(g):
-                    near_alpha[j] -= alpha * x
-                    near_beta[j] += beta * x
-                opened[k, i] = _Gate(width + place, near_alpha, near_beta, scale)
-            width += len(places)
-            following = _plus(following, Scaled(own, grid))
-        _push(problem.network.forms[k].parts, following, coming)
+    for k in range(len(backward.gates) - 1, -1, -1):
+        gate, adjoint = backward.gates[k], coming.pop(k)
+        shut = [0 if a < b else a for a, b in zip(gate.alpha, gate.beta, strict=True)]
+        following = Scaled(
+            [paired(mul, row, shut) for row in adjoint.rows], adjoint.bits + gate.bits
+        )
+        if gate.open:
+            boxes, grid = _boxes(gate, *interval(k), backward.bits)
+            own = [[0] * len(shut) for _ in range(width + len(boxes))]
+            bits = max(following.bits, grid)
+            up_g, up_u = bits - following.bits, bits - grid
+            for place, (i, (middle, radius)) in enumerate(zip(gate.open, boxes, strict=True)):
+                own[0][i], own[width + place][i] = middle, radius
+                near_alpha = [0] * (width + place + 1)
+                near_alpha[0], near_alpha[-1] = middle << up_u, radius << up_u
+                near_beta = [-x for x in near_alpha]
+                for j, row in enumerate(adjoint.rows):
+                    near_alpha[j] -= gate.alpha[i] * row[i] << up_g
+                    near_beta[j] += gate.beta[i] * row[i] << up_g
+                opened[k, i] = _Gate(width + place, near_alpha, near_beta, bits)
+            width += len(boxes)
+            following = following.plus(Scaled(own, grid))
+        backward.push(k, following, coming)
     return coming.pop(-1), opened
 
 
-def _push(parts: Mapping[int, Any], rows: Scaled, coming: dict[int, Scaled]) -> None:
-    for source, matrix in parts.items():
-        made = Scaled(matrix.after(rows.rows), rows.bits + matrix.bits)
-        coming[source] = _plus(made, coming[source]) if source in coming else made
-
-
-def _plus(a: Scaled, b: Scaled) -> Scaled:
-    """Rows behind the last one are zero."""
-    count, columns = max(len(a.rows), len(b.rows)), len(a.rows[0])
-    first, second = (
-        Scaled([*x.rows, *([0] * columns for _ in range(count - len(x.rows)))], x.bits)
-        for x in (a, b)
-    )
-    return first.plus(second)
-
-
 def _boxes(
-    gate: Gates, places: Sequence[int], lower: Sequence[int], upper: Sequence[int], bits: int
-) -> tuple[list[int], list[int], int]:
-    """u = middle + radius t with |t| <= 1, at 2^-grid: all outputs that the adjoints allow."""
+    gate: Gates, lower: Sequence[int], upper: Sequence[int], bits: int
+) -> tuple[list[tuple[int, int]], int]:
+    """Of each open gate, u = middle + radius t with |t| <= 1 holds all outputs that the adjoints
+    allow; at 2^-(what is returned)."""
     spans = []
-    for i in places:
-        corners = [
-            slope * end for slope in (gate.alpha[i], gate.beta[i]) for end in (lower[i], upper[i])
-        ]
-        spans.append(Span(min(corners), max(corners)))
-    old = bits + gate.bits
-    largest = max(max(-span.lower, span.upper) for span in spans)
+    for i in gate.open:
+        corners = [s * end for s in (gate.alpha[i], gate.beta[i]) for end in (lower[i], upper[i])]
+        spans.append((min(corners), max(corners)))
+    largest = max(magnitude(*span) for span in spans)
     drop = max(0, largest.bit_length() - 64)  # 64 bits are enough
-    ends = [(span.lower >> drop, shift_up(span.upper, drop)) for span in spans]
-    # (lower + upper) / 2 at 2^-(old - drop) is lower + upper at one bit more; below 1, at no bits.
-    grid = old - drop + 1
+    # (lower + upper) / 2 at 2^-n is lower + upper at one bit more; no negative powers.
+    grid = bits + gate.bits - drop + 1
     lift = max(0, -grid)
-    return [(a + b) << lift for a, b in ends], [(b - a) << lift for a, b in ends], grid + lift
+    ends = [(low >> drop, shift_up(high, drop)) for low, high in spans]
+    return [((a + b) << lift, (b - a) << lift) for a, b in ends], grid + lift
 
 
 def _objective(
@@ -274,7 +221,7 @@ def _objective(
     bits: int,
 ) -> None:
     """Subtract a quadratic function that is above the objective."""
-    columns = [list(column) for column in zip(*elements.rows, strict=True)]
+    columns = transposed(elements.rows, 0)
     if isinstance(goal, Slope):
         form.linear([goal.sign * x for x in columns[goal.input]], elements.bits)
         return
@@ -284,7 +231,7 @@ def _objective(
             raise Rejected("quadratic: scale <= 0")
         (curve,), grid = _curves([1 << WEIGHT], [tau])
         form.constant(-up(tau, bits), bits)
-        form.minus(columns, columns, [curve] * len(columns), 2 * elements.bits + grid)
+        form.products([(row, row, curve, 2 * elements.bits + grid) for row in columns])
         return
     lower, upper = interval
     blends = (
@@ -320,8 +267,8 @@ def _objective(
     kept = [j for j, share in enumerate(shares) if share]
     if kept:
         curves, grid = _curves([shares[j] for j in kept], [scales[j] for j in kept])
-        chosen = [columns[j] for j in kept]
-        form.minus(chosen, chosen, curves, 2 * elements.bits + grid)
+        terms = zip(kept, curves, strict=True)
+        form.products([(columns[j], columns[j], c, 2 * elements.bits + grid) for j, c in terms])
 
 
 def _curves(shares: Sequence[int], scales: Sequence[float]) -> tuple[list[int], int]:
@@ -336,30 +283,28 @@ def _curves(shares: Sequence[int], scales: Sequence[float]) -> tuple[list[int], 
 
 
 def _pairs(
-    form: _Form, known: Known, opened: Mapping[tuple[int, int], _Gate], proof: Mapping[str, Any]
-) -> None:
+    backward: Backward, opened: Mapping[tuple[int, int], _Gate], proof: Mapping[str, Any]
+) -> list[Term]:
     """Products that vanish: of two gates that are never on the two sides named."""
     numbers = proof.get("pairs", [])
     fixed, grid = rounded(counted(proof.get("phi", ""), len(numbers), "phi"), EXTRA)
-    groups: dict[int, list[tuple[Sequence[int], Sequence[int], int]]] = {}
+    found = []
     for number, phi in zip(numbers, fixed, strict=True):
-        if number >= len(known.conflicts):
+        if number >= len(backward.known.conflicts):
             raise Rejected(f"quadratic: conflict {number} is not known")
-        k, i, s, other, j, side = known.conflicts[number]
-        for layer in (k, other):
-            function = known.problem.network.activations[layer]
+        pair = backward.known.conflicts[number]
+        sides = []
+        for k, i, side in (pair[:3], pair[3:]):
+            function = backward.problem.network.activations[k]
             if not (isinstance(function, TwoSlopes) and function.below < function.above):
-                raise Rejected(
-                    f"quadratic: conflict {number}: layer {layer} has no slope that rises at 0"
-                )
-        if (k, i) not in opened or (other, j) not in opened or not phi:
-            continue  # a multiplier that is 0
-        a, b = opened[k, i], opened[other, j]
-        groups.setdefault(a.bits + b.bits, []).append(
-            (a.near_alpha if s > 0 else a.near_beta, b.near_alpha if side > 0 else b.near_beta, phi)
-        )
-    for bits, terms in groups.items():
-        form.minus([t[0] for t in terms], [t[1] for t in terms], [t[2] for t in terms], bits + grid)
+                raise Rejected(f"quadratic: conflict {number}: no slope that rises at 0")
+            if (k, i) in opened:
+                gate = opened[k, i]
+                sides.append((gate.near_alpha if side > 0 else gate.near_beta, gate.bits))
+        if len(sides) == 2:  # else a multiplier that is 0
+            (a, bits), (b, more) = sides
+            found.append((a, b, phi, bits + more + grid))
+    return found
 
 
 def _blurred(goal: RowNorm | Slope | JointNorm, blur: Rows) -> int:

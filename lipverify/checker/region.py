@@ -1,4 +1,4 @@
-"""The region: a box of integers at 2^-P, rounded outward, and perhaps a ball; linear functions on it."""
+"""The region: a box of integers at 2^-P, rounded outward, and perhaps a ball."""
 
 from dataclasses import dataclass
 from fractions import Fraction

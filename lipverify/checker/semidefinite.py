@@ -8,7 +8,7 @@ from lipverify.checker.archive import Clock
 from lipverify.checker.exact import Rows, product, shift_up
 
 EXACT = 12
-"""Up to this size, where a float factor with its exact residual fails, exact elimination decides."""
+"""Up to this size, exact elimination decides where a float factor's residual is too large."""
 GRID = 96
 """Fraction bits of the scaled matrix, whose diagonal is about 1."""
 FACTOR = 60
@@ -68,7 +68,7 @@ def _at(value: int, grid: int, bits: int) -> int:
 
 
 def _factored(matrix: Rows, shift: int, size: int, clock: Clock) -> bool:
-    """matrix + shift I is positive semidefinite, at 2^-GRID: L L^T of floats, residual below half."""
+    """matrix + shift I is positive semidefinite, at 2^-GRID: half of it for the residual."""
     one = 1 << GRID
     half = shift // 2
     work = [[x / one for x in row[: i + 1]] for i, row in enumerate(matrix)]

@@ -47,7 +47,7 @@ def confirm(
         ):
             if value + offset > 0 or (strict and value + offset == 0):
                 raise Rejected(
-                    f"witness: row {place} of clause {number} is {float(value + offset):.9g}, which is not unsafe"
+                    f"witness: row {place} is {float(value + offset):.9g}, which is not unsafe"
                 )
         return f"the point is unsafe: clause {number} holds there"
     assert isinstance(goal, Slope)
@@ -63,7 +63,8 @@ def confirm(
     least = rise[0] if goal.sign > 0 else -rise[1]
     if not least > asked.exact_threshold * step[goal.input]:
         raise Rejected("witness: the two points do not break the inequality")
-    return f"the output changes by {float(rise[0]):.9g} where input {goal.input} rises by {float(step[goal.input]):.9g}"
+    by = float(step[goal.input])
+    return f"the output changes by {float(rise[0]):.9g} where input {goal.input} rises by {by:.9g}"
 
 
 def _steep(
@@ -107,10 +108,9 @@ def _steep(
         top **= 2
     scale = factor**2 if "2" in (norm, output_norm) else factor
     if factor >= 0 and not (top > scale * bottom or (kind == "attained" and top == scale * bottom)):
-        raise Rejected(
-            f"witness: the quotient there is not {'' if kind == 'attained' else 'above '}{float(factor):.9g}"
-        )
-    return f"a Lipschitz constant {'of at least' if kind == 'attained' else 'above'} {float(factor):.9g} is attained"
+        raise Rejected(f"witness: the quotient there does not reach {float(factor):.9g}")
+    least = "of at least" if kind == "attained" else "above"
+    return f"a Lipschitz constant {least} {float(factor):.9g} is attained"
 
 
 def _power(vector: Sequence[Fraction], norm: str) -> Fraction:

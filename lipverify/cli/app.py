@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import typer
 
 from lipverify import __version__
-from lipverify.cli import audit, explain, graph, inspect, lipschitz, supports, verify
+from lipverify.cli import audit, check, explain, graph, inspect, lipschitz, supports, verify
 from lipverify.cli.console import stderr
 from lipverify.cli.exits import ExitCode
 from lipverify.errors import InputError
@@ -30,6 +30,7 @@ app.command("audit", short_help="Audit a model on a table of records.")(audit.co
 app.command("lipschitz", short_help="Bound one Lipschitz constant.")(lipschitz.command)
 app.command("graph", short_help="Show forward and backward graph.")(graph.command)
 app.command("inspect", short_help="List operators, unsupported ones too.")(inspect.command)
+app.command("check", short_help="Check a certificate.")(check.command)
 app.command("supports", short_help="List what lipverify offers.")(supports.command)
 
 

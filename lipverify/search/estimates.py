@@ -185,7 +185,8 @@ def estimate(setting: Setting) -> Estimates:
         "interval": (interval, ""),
         "mean-split": (split, ""),
         "recurjac": (chords, "at most: entries that do not matter are left out"),
-        "linear": (alpha, "at most: entries that do not matter are left out"),
+        "linear-chords": (alpha, "at most: entries that do not matter are left out"),
+        "linear": (alpha, "and optimised gates, as long as there is time"),
         "quadratic": (quadratic, "the root of one row; then branch and bound"),
     }
     moving = int((setting.region.bounding.width > 0).sum())

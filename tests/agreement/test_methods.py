@@ -114,6 +114,18 @@ def test_auto_is_never_looser_than_its_own_stages(tiny: Tiny) -> None:
         assert best.upper <= bound.upper * (1 + ROUNDING), method
 
 
+@pytest.mark.parametrize("tiny", quickly(NETWORKS, 3), ids=str)
+def test_optimised_gates_are_never_looser_than_the_papers(tiny: Tiny) -> None:
+    prop = lipschitz(tiny)
+    bounds = [
+        ask(tiny, boxes.offset(tiny.inputs), prop, method=method).bound
+        for method in ("linear-chords", "linear")
+    ]
+    chords, optimised = (bound.upper for bound in bounds if bound is not None)
+    assert optimised <= chords * (1 + ROUNDING)
+    assert METHODS["linear-chords"].stages == METHODS["linear"].stages[:1]
+
+
 @pytest.mark.parametrize("tiny", PIECEWISE[:12], ids=str)
 def test_stages_are_ordered_around_the_oracle(tiny: Tiny) -> None:
     """Row norms: linear bounds within mean-split within nothing less than the truth."""

@@ -165,6 +165,28 @@ def test_what_does_not_fit_the_network(tmp_path: Path, keys: dict[str, Any], wor
     assert not (tmp_path / "out").exists(), "nothing is begun"
 
 
+@pytest.mark.parametrize(
+    ("outputs", "end", "keys", "words"),
+    [
+        (3, "", {"output": {"probability": 1, "link": "softmax"}}, "softmax of 3 outputs"),
+        (3, "", {"output": {"probability": 1, "link": "sigmoid"}}, "needs a network with one"),
+        (1, "Sigmoid", {"output": {"probability": 1, "link": "sigmoid"}}, "already; remove 'link"),
+        (2, "Softmax", {"output": {"probability": 1, "link": "softmax"}}, "already; remove 'link"),
+        (1, "", {"output": {"probability": 1, "link": "sigmoid"}, "margin": 0.1}, "margin: slopes"),
+        (1, "Sigmoid", {"output": {"probability": 1}, "margin": 0.1}, "margin: slopes"),
+        (2, "Softmax", {"output": {"log_odds": 1}, "margin": 0.1}, "margin: slopes"),
+    ],
+)
+def test_what_does_not_fit_the_networks_end(
+    tmp_path: Path, outputs: int, end: str, keys: dict[str, Any], words: str
+) -> None:
+    path = plain_audit(tmp_path, weights([2, 3, outputs], 0), 3, end=end, increasing=["a"], **keys)
+    with pytest.raises(SpecError) as caught:
+        ran(path)
+    assert words in str(caught.value)
+    assert not (tmp_path / "out").exists(), "nothing is begun"
+
+
 def test_a_constant_column_needs_a_range(tmp_path: Path) -> None:
     path = case(tmp_path, [[30, "low", 1], [40, "low", 1]])
     with pytest.raises(SpecError, match="is 1 in every record; give its range"):

@@ -221,6 +221,28 @@ def test_probabilities_are_insensitive_by_their_own_change(tmp_path: Path) -> No
     result.store.close()
 
 
+@pytest.mark.parametrize("end", ["Tanh", "Exp"])
+def test_links_are_applied_to_what_the_network_gives(tmp_path: Path, end: str) -> None:
+    """The sigmoid of a tanh, or of an exponential, is not that of what enters them."""
+    layers = weights([4, 8, 1], 1)
+    path = grouped_audit(
+        tmp_path,
+        layers,
+        insensitive=["kind"],
+        delta=0.05,
+        output={"probability": 1, "link": "sigmoid"},
+    )
+    write_network(tmp_path / "net.onnx", layers, end)
+    result = ran(path)
+    for answer in result.answers():
+        x = result.context.records.inputs[answer.record - 1].numpy()
+        points = np.hstack([np.repeat(x[None, :1], 3, axis=0), np.eye(3)])
+        given = {"Tanh": np.tanh, "Exp": np.exp}[end](values(layers, points))
+        chance = 1 / (1 + np.exp(-given))
+        assert answer.lower - 1e-9 <= chance.max() - chance.min() <= answer.upper + 1e-9
+    result.store.close()
+
+
 def test_smooth_networks_are_decided_by_bounds(tmp_path: Path) -> None:
     layers = weights([2, 4, 1], 0, positive=True)
     path = plain_audit(tmp_path, layers, 2, increasing=["a"], decreasing=["b"])

@@ -18,7 +18,7 @@ from tests.oracles.regions import Regions
 
 SIZES = ((2, 4, 2), (1, 3, 2), (3, 4, 1), (2, 3, 3, 2), (2, 4, 3, 1), (3, 3, 3, 2))
 CONFIG = VerifyConfig()
-SECONDS = 4.0
+SECONDS = 60.0
 
 
 @dataclass(frozen=True, eq=False)

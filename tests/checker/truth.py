@@ -29,7 +29,9 @@ def points(lower: np.ndarray, upper: np.ndarray, count: int, seed: int = 0) -> n
     return lower + share * (upper - lower)
 
 
-def values(weights: list[np.ndarray], biases: list[np.ndarray], name: str, x: np.ndarray) -> list[np.ndarray]:
+def values(
+    weights: list[np.ndarray], biases: list[np.ndarray], name: str, x: np.ndarray
+) -> list[np.ndarray]:
     """Preactivations of all layers, and the outputs: [count, size] each."""
     function, found = ACTIVATIONS[name][0], []
     for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
@@ -38,7 +40,9 @@ def values(weights: list[np.ndarray], biases: list[np.ndarray], name: str, x: np
     return found
 
 
-def jacobian(weights: list[np.ndarray], biases: list[np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
+def jacobian(
+    weights: list[np.ndarray], biases: list[np.ndarray], name: str, x: np.ndarray
+) -> np.ndarray:
     """At points [count, n]: [count, outputs, n]."""
     found = np.broadcast_to(weights[0].astype(np.float64), (len(x), *weights[0].shape))
     for weight, z in zip(weights[1:], values(weights, biases, name, x), strict=False):

@@ -9,7 +9,7 @@ from lipverify import __version__
 from tests.cli.conftest import Cli
 
 HEAVY = ("torch", "onnx", "onnxruntime", "numpy", "networkx", "yaml", "rich")
-COMMANDS = ("verify", "lipschitz", "graph", "inspect", "supports")
+COMMANDS = ("verify", "lipschitz", "graph", "inspect", "check", "supports")
 
 
 def loaded_after(statement: str) -> set[str]:

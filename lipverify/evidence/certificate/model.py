@@ -156,7 +156,8 @@ class Model:
         """With proved bounds [k] of some neurons; raises `Empty` where nothing is left."""
         old = state.known[node]
         lower, upper = old.lower.clone(), old.upper.clone()
-        slack = MARGIN * torch.maximum(bounds.lower.abs(), bounds.upper.abs())
+        # Cancellation leaves errors of the size of what was cancelled: that of the old interval.
+        slack = MARGIN * (bounds.magnitude + old.magnitude.flatten()[index])
         flat_lower, flat_upper = lower.reshape(-1), upper.reshape(-1)
         flat_lower[index] = torch.maximum(flat_lower[index], bounds.lower - slack)
         flat_upper[index] = torch.minimum(flat_upper[index], bounds.upper + slack)
