@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "lipverify"
 
 RANK = {
-    "errors": 0,
     "checker": 0,
+    "errors": 0,
     "numerics": 0,
     "interval": 1,
     "norms": 1.5,
@@ -31,11 +31,7 @@ RANK = {
     "witness": 7,
     "search": 8,
     "evidence": 8,
-<<<<<<< HEAD
     "certificate": 8.5,
-=======
-    "checker": 0,
->>>>>>> checker7
     "api": 9,
     "audit": 9,
     "cli": 10,

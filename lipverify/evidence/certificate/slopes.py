@@ -170,6 +170,8 @@ class SlopeProver:
         first = interval(problem).intersect(mean_split(problem))
         engine = NativeEngine(self.model.setting.backward, state.region, relax_chords)
         found = linear(problem, engine, relax_chords, self._norm, first)
+        if self.claim.input_norm.name != "inf":  # the rule has no linear function for other norms
+            found = JacobianBounds(found.elements, None, found.adjoints)
         return _Known(rows, found.intersect(first)), problem
 
     def _close(
