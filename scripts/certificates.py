@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,7 +21,7 @@ from lipverify.api import verify
 from lipverify.checker import check
 from lipverify.config import CertifyConfig, VerifyConfig
 from lipverify.evidence import PropertyResult
-from lipverify.verdict import Verified
+from lipverify.verdict import Reason, Unknown, Verified
 
 HEAD = (
     "property", "answer", "solver's end", "above it", "bytes", "leaves", "solve s", "write s",
@@ -54,36 +53,37 @@ def pure_seconds(result: PropertyResult) -> str:
     return f"{total:.2f}"
 
 
-def row(path: Path, before: PropertyResult, after: PropertyResult) -> list[str]:
-    name = f"{path.stem} [{before.property}] {before.kind}"
-    proofs = [record for record in after.certificates if record.kind == "proof"]
-    upper = before.bound.upper if before.bound is not None else None
+def row(path: Path, result: PropertyResult) -> list[str]:
+    name = f"{path.stem} [{result.property}] {result.kind}"
+    proofs = [record for record in result.certificates if record.kind == "proof"]
+    ends = [stage.upper for stage in result.stages if stage.upper is not None]
+    interval = result.kind == "lipschitz" and bool(ends)
     asked = proofs[0].at_most if proofs else None
-    interval = before.kind == "lipschitz" and upper is not None
-    above = f"{asked / upper - 1:.1e}" if interval and asked and upper else ""
-    why = "" if isinstance(after.verdict, Verified) else getattr(after.verdict, "detail", "")
+    above = f"{asked / min(ends) - 1:.1e}" if interval and asked else ""
+    why = result.verdict.detail if isinstance(result.verdict, Unknown) else result.remark
     return [
         name,
-        after.verdict.word,
-        f"{upper:.9g}" if interval else "",
+        result.verdict.word,
+        f"{min(ends):.9g}" if interval else "",
         above,
         str(sum(record.bytes for record in proofs)) if proofs else "",
         str(sum(record.leaves for record in proofs)) if proofs else "",
-        f"{before.seconds:.2f}",
+        f"{result.seconds:.2f}",
         f"{sum(record.seconds for record in proofs):.2f}" if proofs else "",
         f"{sum(record.check_seconds for record in proofs):.2f}" if proofs else "",
-        pure_seconds(after) if proofs else "",
-        (why or after.remark)[:160],
+        pure_seconds(result) if proofs else "",
+        why[:160],
     ]
 
 
 def one(path: Path, config: VerifyConfig) -> None:
-    """The rows of one spec: solved without certificates, then with them."""
+    """The rows of one spec, but for what was not verified before it came to certificates."""
     torch.set_num_threads(1)
-    plain = verify(path, config=replace(config, certify=None))
-    for before, after in zip(plain, verify(path, config=config), strict=True):
-        if isinstance(before.verdict, Verified):
-            print(f"| {' | '.join(row(path, before, after))} |", flush=True)
+    for result in verify(path, config=config):
+        verdict = result.verdict
+        lost = isinstance(verdict, Unknown) and verdict.reason is Reason.CERTIFICATE
+        if lost or isinstance(verdict, Verified):
+            print(f"| {' | '.join(row(path, result))} |", flush=True)
 
 
 def main() -> None:

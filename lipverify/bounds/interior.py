@@ -72,9 +72,7 @@ class ExactForward:
         moving = [f for f in functions if any(f)]
         return bool(moving) and _refuted(moving, self._region.bounding)
 
-    def functions(
-        self, sides: Sequence[Side], preactivations: Mapping[str, Interval]
-    ) -> list[Row]:
+    def functions(self, sides: Sequence[Side], preactivations: Mapping[str, Interval]) -> list[Row]:
         """side z of every split whose gates below are fixed, or do not count."""
         split = {(node, index): side for node, index, side in sides}
         width = 1 + self._region.size

@@ -95,4 +95,10 @@ def _dead(layers: Layers) -> Layers:
     return [(weight, bias), *rest]
 
 
-TWISTS: tuple[Callable[[Layers], Layers], ...] = (_plain, _plain, _without_biases, _duplicated, _dead)
+TWISTS: tuple[Callable[[Layers], Layers], ...] = (
+    _plain,
+    _plain,
+    _without_biases,
+    _duplicated,
+    _dead,
+)

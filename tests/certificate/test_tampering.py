@@ -26,7 +26,6 @@ from lipverify.spec.property import Lipschitz
 from tests.certificate.cases import CONFIG, Case, make
 from tests.certificate.edit import Head, Nodes, contents, edited, lines, stored
 from tests.oracles.networks import Weights
-from tests.oracles.regions import Regions
 
 LIMIT = 20.0
 """Seconds within which a hostile file has to be refused."""
@@ -332,9 +331,7 @@ def test_cut_off_files(case: Case, steep: Path, tmp_path: Path) -> None:
         refused(stored(tmp_path / "cut.lipcert", json.dumps(head), tree[:cut]), case.path)
 
 
-def test_every_flipped_byte_is_noticed_or_harmless(
-    case: Case, steep: Path, tmp_path: Path
-) -> None:
+def test_every_flipped_byte_is_noticed_or_harmless(case: Case, steep: Path, tmp_path: Path) -> None:
     """A flipped bit in the archive is refused, or the file says the same as before."""
     raw = bytearray(steep.read_bytes())
     before = contents(steep)

@@ -50,8 +50,9 @@ LOOSER = (2e-2, 0.2, 1.0)
 """Distances that are tried then, for an interval whose solver's end is not proved in time."""
 FIRST_SHARE = 0.6
 """Of the time for the first attempt, where looser ones may follow."""
-CAUTION = (1.0, 1e4)
-"""Factors on the margins that floats keep; the next one follows a rejection."""
+ATTEMPTS = ((1.0, False), (1e4, True))
+"""Factors on the margins that floats keep, and whether neurons are split layer by layer; the next
+one follows where the checker refuses, or where a part without inner points is left over."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,23 +233,27 @@ def prove(
     model = Model(replace(setting, region=claim.region))
     started = time.monotonic()
     reason = "no time left"
-    for caution in CAUTION:
+    for caution, ordered in ATTEMPTS:
         prover: OutputProver | SlopeProver
         if isinstance(claim, OutputClaim):
-            prover = OutputProver(model, claim, caution)
+            prover = OutputProver(model, claim, caution, ordered)
         else:
-            prover = SlopeProver(model, claim, config.quadratic, caution)
+            prover = SlopeProver(model, claim, config.quadratic, caution, ordered)
         manifest = _manifest(setting, claim.region, "proof", claim.asked)
-        with CertificateFile(path) as file:
-            write_tree(
-                model,
-                prover,
-                claim.region,
-                claim.count,
-                file,
-                lambda: time.monotonic() - started > seconds,
-            )
-            file.finish(manifest)
+        try:
+            with CertificateFile(path) as file:
+                write_tree(
+                    model,
+                    prover,
+                    claim.region,
+                    claim.count,
+                    file,
+                    lambda: time.monotonic() - started > seconds,
+                )
+                file.finish(manifest)
+        except NotProved as error:
+            reason = str(error)
+            continue
         record = _checked(setting, config, path, "proof", time.monotonic() - started)
         if record.accepted:
             return replace(record, nodes=file.nodes, leaves=file.leaves)

@@ -55,6 +55,8 @@ class OutputProver:
     claim: OutputClaim
     caution: float = 1.0
     """Factor on the margin that a float result has to have."""
+    ordered: bool = False
+    """Split neurons of earlier layers first: then exact steps see every function."""
 
     def attempt(self, state: State, objectives: tuple[int, ...], hint: object) -> Attempt:
         lines = self.model.lines(state.known)
@@ -96,7 +98,7 @@ class OutputProver:
             if k in single:
                 continue
             clause = self.claim.clauses[k]
-            weights = self._weights(state, clause, lines)
+            weights = self._weights(state, clause, lines, cuts)
             functional = self._functional(clause, weights)
             choice = self._best(state, functional, lines, cuts, steps)
             if judged((k,), choice, functional):
@@ -125,7 +127,7 @@ class OutputProver:
     ) -> Attempt:
         """Everything is affine: a linear program's multipliers are the best, but for rounding."""
         clause = self.claim.clauses[objective]
-        weights = None if len(clause) == 1 else self._weights(state, clause, lines)
+        weights = None if len(clause) == 1 else self._weights(state, clause, lines, cuts)
         functional = self._functional(clause, weights)
         start = {self.model.forward.output: functional.start}
         slope, _, _ = self.model.substitute(state, start, lines)
@@ -164,21 +166,24 @@ class OutputProver:
     def _reach(self, choice: Choice, functional: _Functional) -> Tensor:
         return choice.value.abs() + functional.constant.abs()
 
-    def _weights(self, state: State, clause: Clause, lines: Lines) -> Tensor:
-        """The duals of max over the box of the smallest row, each by its relaxation."""
+    def _weights(self, state: State, clause: Clause, lines: Lines, cuts: Cuts) -> Tensor:
+        """The duals of max over the cut box of the smallest row, each by its relaxation."""
         shape = self.model.forward[self.model.forward.output].shape
         start = {self.model.forward.output: -clause.coefficients.reshape(-1, *shape)}
         slope, constant, _ = self.model.substitute(state, start, lines)
         constant = constant - clause.offsets
         count, size = slope.shape
         box = state.region.bounding
-        matrix = torch.cat([-slope, torch.ones(count, 1, dtype=torch.float64)], 1)
+        ones = torch.cat([torch.ones(count), torch.zeros(len(cuts))]).to(slope).unsqueeze(1)
+        matrix = torch.cat([-torch.cat([slope, cuts.region.slopes]), ones], 1)
         limits = [*zip(box.lower.tolist(), box.upper.tolist(), strict=True), (None, None)]
         cost = [0.0] * size + [-1.0]
-        solved = linprog(cost, matrix.numpy(), constant.numpy(), bounds=limits, method="highs-ds")
+        ends = torch.cat([constant, cuts.region.offsets])
+        solved = linprog(cost, matrix.numpy(), ends.numpy(), bounds=limits, method="highs-ds")
         if solved.x is None:
             return torch.full((count,), 1 / count, dtype=torch.float64)
-        return torch.as_tensor(-solved.ineqlin.marginals, dtype=torch.float64).clamp(min=0.0)
+        duals = torch.as_tensor(-solved.ineqlin.marginals, dtype=torch.float64).clamp(min=0.0)
+        return duals[:count] if bool(duals[:count].sum() > 0) else duals[:count] + 1 / count
 
     def _split(
         self, state: State, objective: int, choice: Choice, lines: Lines, cuts: Cuts
@@ -186,13 +191,16 @@ class OutputProver:
         inputs = moving(state)
         scores = self._scores(state, choice, lines)
         clause = self.claim.clauses[objective]
-        weights = None if len(clause) == 1 else self._weights(state, clause, lines)
+        weights = None if len(clause) == 1 else self._weights(state, clause, lines, cuts)
         functional = self._functional(clause, weights)
         smooth = any(kind for _, _, kind in scores)
         if len(inputs) and len(inputs) <= FEW_INPUTS and (smooth or len(scores) > MANY_GATES):
             return self._input_split(state, functional, lines)
         if not scores:
             return None
+        if self.ordered:
+            first = min(self.model.layers[split.node][0] for _, split, _ in scores)
+            scores = [item for item in scores if self.model.layers[item[1].node][0] == first]
         best, found = float("inf"), scores[0][1]
         if len(scores) == 1:
             return found

@@ -65,6 +65,8 @@ class SlopeProver:
     config: QuadraticConfig = field(default_factory=QuadraticConfig)
     caution: float = 1.0
     """Factor on the margin that a float result has to have."""
+    ordered: bool = False
+    """Split neurons of earlier layers first: then exact steps see every function."""
 
     @cached_property
     def search(self) -> GateSearch:
@@ -90,7 +92,7 @@ class SlopeProver:
             return Attempt(proofs, ())
         if len(left) > 1:
             return Attempt(proofs, left, ObjectiveSplit(tuple((k,) for k in left)))
-        objective = left[0]
+        objective = next(iter(left))
         inputs = moving(state)
         gates = self._gates(problem, known, objective)
         if gates.count == 0:
@@ -220,12 +222,17 @@ class SlopeProver:
             width = state.region.bounding.width
             index = int(width.argmax())
             return InputSplit(index, middle(state, index))
+        if self.ordered:
+            first = min(self.model.layers[candidate.gate[0]][0] for candidate in candidates)
+            candidates = tuple(c for c in candidates if self.model.layers[c.gate[0]][0] == first)
         best = max(candidates, key=lambda candidate: candidate.area)
         return NeuronSplit(best.gate[0], best.gate[1], best.position)
 
     def _widest(self, state: State, gates: OpenGates) -> NodeSplit | None:
         places = Places(self.model.setting.backward, state.known, gates.names)
         areas = weighted_areas(gates, None)
+        if self.ordered:  # gates come from the output's side
+            areas = np.arange(len(areas), dtype=np.float64)
         for place in np.argsort(-areas, kind="stable"):
             name, index = gates.names[place]
             neuron = self.model.setting.backward[name].inputs[0], index
