@@ -2,8 +2,9 @@
 
     python scripts/certificates.py SPECS... [--timeout SECONDS] [--out DIR]
 
-Columns: the solver's upper end and how far above it the certified one is (relative), size and leaves
-of the certificate, seconds of solving, of writing, and of checking with python-flint and without.
+Columns: the solver's upper end and how far above it the certified one is (relative), size and
+leaves of the certificate, seconds of solving, of writing, and of checking with python-flint and
+without.
 What is not certified has its reason instead.
 """
 
