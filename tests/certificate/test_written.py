@@ -56,7 +56,7 @@ def judge_lipschitz(case: Case, norms: tuple[str, str], folder: Path, attempt: b
     value = case.regions.norm(*norms)
     exact = "2" not in norms
     at = value if exact else value * (1 + ROUNDING)
-    below = nextafter(value, -inf) if exact else value * (1 - ROUNDING)
+    below = nextafter(value, -inf) if exact or value == 0 else value * (1 - ROUNDING)
     assert proved(case, lipschitz(case, norms, at), folder), (norms, at)
     assert refused(case, folder, lambda head, _: head["property"].update(at_most=below.hex()))
     assert proved(case, lipschitz(case, norms, 1.001 * value + 1e-6), folder)
