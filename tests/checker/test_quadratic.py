@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import lipverify.checker.semidefinite as semidefinite
 from lipverify.checker import check
 from lipverify.checker.archive import Clock
 from lipverify.checker.semidefinite import exactly, not_negative
@@ -196,3 +197,20 @@ def test_flint_and_python_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     slow = check(path, network)
     monkeypatch.setattr(exact, "use_flint", True)
     assert slow == check(path, network) and slow.accepted
+
+
+def test_gates_that_are_not_listed_are_paid_for(tmp_path: Path) -> None:
+    """relu(x), its gate not listed: u = 1/2 + t/2 costs 1, not 1/2."""
+    network = handmade.mlp(tmp_path / "n.onnx", [[[1.0]], [[1.0]]], [[0.0], [0.0]])
+    nodes = [{"proofs": [{"rule": "quadratic", "objective": 0}]}]
+    region = handmade.box([-1], [1])
+    assert not ask(tmp_path, network, handmade.lipschitz(0.75), nodes, region).accepted
+    assert ask(tmp_path, network, handmade.lipschitz(1.0 + 1e-9), nodes, region).accepted
+
+
+def test_a_wrong_factor_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The float factor is a guess: its exact residual decides."""
+    matrix = [[(1 << 80) * (i == j) for j in range(20)] for i in range(20)]
+    assert not_negative(matrix, Clock(60))
+    monkeypatch.setattr(semidefinite, "sqrt", lambda x: 1.001 * x**0.5)
+    assert not not_negative(matrix, Clock(60))

@@ -319,3 +319,31 @@ def test_kinks_and_shared_boundaries(tmp_path: Path) -> None:
     assert ask(tmp_path, network, handmade.lipschitz(1.0), [*split, split[1]], region).accepted
     below = handmade.lipschitz(np.nextafter(1.0, 0.0))
     assert not ask(tmp_path, network, below, [*split, split[1]], region).accepted
+
+
+def test_no_gap_between_halves(tmp_path: Path) -> None:
+    """Slope 5 only on (0, 2^-22): the half above 0 holds it, whatever number splits it off."""
+    width = 2.0**-22
+    weights = [[[1.0], [1.0]], [[5.0, -5.0]]]
+    network = handmade.mlp(tmp_path / "n.onnx", weights, [[0.0, -width], [0.0]])
+    leaf = {
+        "steps": [{"step": "intervals"}],
+        "proofs": [{"rule": "mean-split", "objectives": "all"}],
+    }
+    region = handmade.box([-1], [1])
+    for at in (0.0, 1e-300, -1e-300):
+        for split in ({"input": 0}, {"layer": 0, "neuron": 0}):
+            nodes = [{"split": {**split, "at": handmade.scalar(at)}}, leaf, leaf]
+            assert not ask(tmp_path, network, handmade.lipschitz(4.9), nodes, region).accepted
+            assert ask(tmp_path, network, handmade.lipschitz(5.0), nodes, region).accepted
+
+
+def test_strict_and_closed_unsafe_sets(tmp_path: Path) -> None:
+    """relu(x) touches 0: it is never < 0, but it is <= 0 somewhere."""
+    network = handmade.mlp(tmp_path / "n.onnx", [[[1.0]], [[1.0]]], [[0.0], [0.0]])
+    clause = {"coefficients": handmade.floats([1]), "offsets": handmade.floats([0])}
+    nodes = [{"proofs": [{"rule": "linear", "objective": 0}]}]
+    for strict in (True, False):
+        asked = {"kind": "robustness", "unsafe": [{**clause, "strict": [strict]}]}
+        region = handmade.box([-2], [1])
+        assert ask(tmp_path, network, asked, nodes, region).accepted is strict

@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 
+import lipverify.checker.activations as activations
 from lipverify.checker.activations import (
     ABS,
     RELU,
@@ -83,9 +84,31 @@ EXACT = {
 }
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_enclosures_without_guard_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slack of Taylor's sum is what makes them enclosures; guard bits make them narrow."""
+    monkeypatch.setattr(activations, "GUARD", 0)
+    span, exact = FUNCTIONS[name]
+    for fixed in range(-400, 1, 3) if name == "exp" else range(-400, 400, 7):
+        with mpmath.workprec(200):
+            value = exact(mpmath.mpf(fixed) / 2**6) * 2**6
+            found = span(fixed, 6)
+            assert found.lower <= value <= found.upper
+
+
+@pytest.mark.parametrize("name", ["relu", "abs", "leaky"])
+def test_gates_a_unit_beside_the_kink(name: str) -> None:
+    function = ACTIVATIONS[name]
+    below, above = (function.gate(Span(*ends), 96) for ends in ((-9, 0), (0, 9)))
+    assert below.lower == below.upper < above.lower == above.upper
+    for ends in ((-1, 9), (-9, 1), (-1, 1)):
+        assert function.gate(Span(*ends), 96) == (below.lower, above.upper)
+
+
+@pytest.mark.parametrize("bits", [4, 7, 96])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_lines_ranges_and_gates(name: str) -> None:
-    function, exact, bits = ACTIVATIONS[name], EXACT[name], 96
+def test_lines_ranges_and_gates(name: str, bits: int) -> None:
+    function, exact = ACTIVATIONS[name], EXACT[name]
     generator = np.random.default_rng(4)
     intervals = [
         (-1.0, 1.0),
@@ -112,13 +135,14 @@ def test_lines_ranges_and_gates(name: str) -> None:
         with mpmath.workprec(400):
             unit, step = mpmath.mpf(2) ** bits, mpmath.mpf(2) ** SLOPE
             points = [mpmath.mpf(z.lower + (z.upper - z.lower) * k // 12) / unit for k in range(13)]
-            points += [mpmath.mpf(x) for x in (0, -0.5, 1.25) if low <= x <= high]
+            points += [mpmath.mpf(x) for x in (0, -0.5, 1.25) if z.lower <= x * unit <= z.upper]
             for x in points:
                 value = exact(x)
                 assert ends.lower <= value * unit <= ends.upper
                 for slope, above, below in intercepts:
                     line = slope * x / step
                     assert below <= (value - line) * unit <= above
+            points[:13] = sorted(points[:13])
             for a, b in zip(points[:12], points[1:13], strict=True):
                 if b > a:
                     slope = (exact(b) - exact(a)) / (b - a) * step
