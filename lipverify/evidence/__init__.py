@@ -1,5 +1,19 @@
 """Records of what was proved."""
 
-from lipverify.evidence.record import Bound, FeatureResult, PropertyResult, StageRecord, Witness
+from lipverify.evidence.record import (
+    Bound,
+    CertificateRecord,
+    FeatureResult,
+    PropertyResult,
+    StageRecord,
+    Witness,
+)
 
-__all__ = ["Bound", "FeatureResult", "PropertyResult", "StageRecord", "Witness"]
+__all__ = [
+    "Bound",
+    "CertificateRecord",
+    "FeatureResult",
+    "PropertyResult",
+    "StageRecord",
+    "Witness",
+]

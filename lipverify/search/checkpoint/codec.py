@@ -21,7 +21,14 @@ from lipverify.bounds.batched import Boxes
 from lipverify.bounds.jacobian import JacobianBounds
 from lipverify.bounds.quadratic import Majorant, WarmStart
 from lipverify.confirm import Unconfirmed
-from lipverify.evidence import Bound, FeatureResult, PropertyResult, StageRecord, Witness
+from lipverify.evidence import (
+    Bound,
+    CertificateRecord,
+    FeatureResult,
+    PropertyResult,
+    StageRecord,
+    Witness,
+)
 from lipverify.interval import Interval
 from lipverify.search.branching import Candidate, PseudoCosts
 from lipverify.search.checkpoint.progress import Budget, PropertyProgress
