@@ -63,6 +63,7 @@ _CLASSES: tuple[type, ...] = (
     OutputBounds,
     PropertyProgress,
     PropertyResult,
+    CertificateRecord,
     StageRecord,
     PseudoCosts,
     Seen,
