@@ -13,6 +13,7 @@ from lipverify.bounds.methods import METHODS as _METHODS
 from lipverify.bounds.methods import Setting, method_named
 from lipverify.config import VerifyConfig
 from lipverify.evidence import PropertyResult
+from lipverify.evidence.certificate.certify import certified
 from lipverify.milp import solver_named
 from lipverify.network import Network, load_network
 from lipverify.norms import norm_named
@@ -157,7 +158,8 @@ def verify_spec(
 
             known = checkpoint.answer(index, check)
             if known is not None:
-                yield replace(known, spec=name, name=spec.name, **asked_of(spec, index))
+                known = replace(known, spec=name, name=spec.name, **asked_of(spec, index))
+                yield _certified(setting, prop, known, config)
                 continue
             begun = checkpoint.begin(index, timeout)
             note = Note(on_progress, index, begun.clock)
@@ -184,7 +186,17 @@ def verify_spec(
                 timeline=note.timeline,
                 **asked_of(spec, index),
             )
-            yield checkpoint.finish(result)
+            yield _certified(setting, prop, checkpoint.finish(result), config)
+
+
+def _certified(
+    setting: Setting, prop: Property, result: PropertyResult, config: VerifyConfig
+) -> PropertyResult:
+    """The answer as it is, or with its certificates where these are asked for."""
+    if config.certify is None:
+        return result
+    with threadpool_limits(torch.get_num_threads(), user_api="blas"):
+        return certified(setting, prop, result, config)
 
 
 def asked_of(spec: Spec, index: int) -> dict[str, Any]:

@@ -77,6 +77,18 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True)
+class CertifyConfig:
+    """Certificates of answers; what is verified has been checked then."""
+
+    folder: Path
+    """Made if it is not there."""
+    seconds: float | None = None
+    """For the proofs of one property; None: as long as its search may take."""
+    check_seconds: float = 3600.0
+    """For the checker, per certificate."""
+
+
+@dataclass(frozen=True)
 class VerifyConfig:
     """What a caller of `verify` may choose."""
 
@@ -93,6 +105,8 @@ class VerifyConfig:
     solver: str = "highs"
     """Of mixed-integer programs: "highs", or "gurobi" where it is installed."""
     checkpoint: CheckpointConfig | None = None
+    certify: CertifyConfig | None = None
+    """Without it, no certificates are written."""
     preactivation: PreactivationConfig = field(default_factory=PreactivationConfig)
     quadratic: QuadraticConfig = field(default_factory=QuadraticConfig)
     witness: WitnessConfig = field(default_factory=WitnessConfig)

@@ -58,6 +58,10 @@ class CheckpointError(InputError):
     """A checkpoint cannot be used: damaged, of another question, in the way, or not writable."""
 
 
+class CertificateError(InputError):
+    """Certificates cannot be written where they are asked for."""
+
+
 class MissingDependency(InputError):
     """An optional package is needed; the message holds the command that installs it."""
 
@@ -76,3 +80,7 @@ class OutOfTime(LipverifyError):
 
 class NumericalFailure(LipverifyError):
     """Floating-point arithmetic broke down (overflow, NaN); no bound may be derived."""
+
+
+class UnsupportedCertificate(LipverifyError):
+    """No certificate can be written for this answer; the message says why."""

@@ -20,6 +20,8 @@ class Reason(Enum):
     """The method or its solver cannot do this; others may."""
     CANDIDATE = "candidate"
     """A violation was found in our arithmetic, but the original network did not confirm it."""
+    CERTIFICATE = "certificate"
+    """It was verified in float64, but no certificate of it was written that the checker accepts."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "lipverify"
 
 RANK = {
+    "checker": 0,
     "errors": 0,
     "figures": 0,
     "numerics": 0,
@@ -31,7 +32,7 @@ RANK = {
     "witness": 7,
     "search": 8,
     "evidence": 8,
-    "checker": 0,
+    "certificate": 8.5,
     "api": 9,
     "audit": 9,
     "cli": 10,
@@ -58,6 +59,8 @@ def unit_of(name: str) -> str:
     """The row of the table that a module belongs to."""
     if name in RECORD:
         return "record"
+    if name.startswith("evidence/certificate"):
+        return "certificate"
     return "witness" if name == "confirm" else name.split("/")[0]
 
 

@@ -52,7 +52,7 @@ class CutRegion(AbstractRegion):
         """
         flat = slope.reshape(-1, slope.shape[-1])
         # Derivatives of the minimum over beta are those at the best beta.
-        beta = self._multipliers(flat.detach())
+        beta = self.multipliers(flat.detach())
         moved = flat + beta @ self.slopes
         cost = beta @ self.offsets
         reach = self.slopes.abs() @ self.base.bounding.magnitude + self.offsets.abs()
@@ -60,7 +60,7 @@ class CutRegion(AbstractRegion):
         cut = self.base.support(moved) + cost + slack + SMALLEST
         return torch.minimum(cut, self.base.support(flat)).reshape(slope.shape[:-1])
 
-    def _multipliers(self, slope: Tensor) -> Tensor:
+    def multipliers(self, slope: Tensor) -> Tensor:
         """Good beta >= 0 for each slope: [s, n] -> [s, k]."""
         box = self.base.bounding
         middle, radius = box.center, box.radius
@@ -91,22 +91,50 @@ class CutRegion(AbstractRegion):
         """
         if not len(self.offsets):
             return self.base.center, 1.0
+        solved, beta = self._program()
+        if solved is None or beta is None:
+            return self.base.center, 0.0
+        if self._refutes(beta):
+            return None
+        point = self.base.project(solved[:-1])
+        return point, float(solved[-1])
+
+    def farkas(self) -> Tensor | None:
+        """Multipliers [k] that are likely to prove that no point satisfies the cuts."""
+        if not len(self.offsets):
+            return None
+        solved, beta = self._program()
+        return beta if solved is not None and float(solved[-1]) < 0 else None
+
+    def duals(self, slope: Tensor) -> Tensor:
+        """Multipliers [k] of the cuts where slope . x is largest in the box: slope [n]; rounded."""
+        if not len(self.offsets):
+            return torch.zeros(0, dtype=slope.dtype)
+        box = self.base.bounding
+        limits = [*zip(box.lower.tolist(), box.upper.tolist(), strict=True)]
+        scale = (self.slopes.abs() @ box.magnitude + self.offsets.abs()).clamp(min=SMALLEST)
+        rows = (self.slopes / scale.unsqueeze(1)).numpy()
+        offsets = (self.offsets / scale).numpy()
+        solved = linprog((-slope).numpy(), -rows, offsets, bounds=limits, method="highs-ds")
+        if solved.x is None or solved.ineqlin.marginals is None:
+            return torch.zeros(len(offsets), dtype=slope.dtype)
+        found = torch.as_tensor(-solved.ineqlin.marginals, dtype=slope.dtype)
+        return found.clamp(min=0.0) / scale
+
+    def _program(self) -> tuple[Tensor | None, Tensor | None]:
+        """Maximise t with (slopes x + offsets) / scale >= t: (x, t), and the multipliers."""
         box = self.base.bounding
         scale = (self.slopes.abs() @ box.magnitude + self.offsets.abs()).clamp(min=SMALLEST)
         rows, offsets = self.slopes / scale.unsqueeze(1), self.offsets / scale
-        # maximise t with slopes x + offsets >= t
         count, size = rows.shape
         matrix = torch.cat([-rows, torch.ones(count, 1, dtype=rows.dtype)], 1).numpy()
         limits = [*zip(box.lower.tolist(), box.upper.tolist(), strict=True), (None, 1.0)]
         cost = [0.0] * size + [-1.0]
         solved = linprog(cost, matrix, offsets.numpy(), bounds=limits, method="highs-ds")
         if solved.x is None:
-            return self.base.center, 0.0
+            return None, None
         beta = torch.as_tensor(-solved.ineqlin.marginals, dtype=rows.dtype).clamp(min=0.0) / scale
-        if self._refutes(beta):
-            return None
-        point = self.base.project(torch.as_tensor(solved.x[:size], dtype=rows.dtype))
-        return point, float(solved.x[size])
+        return torch.as_tensor(solved.x, dtype=rows.dtype), beta
 
     def _refutes(self, beta: Tensor) -> bool:
         """Whether sup over the base of beta . (slopes x + offsets) is proved negative."""

@@ -47,13 +47,11 @@ class ExactForward:
         """Whether side z >= 0 for all `sides` is proved to leave no inner point of the region."""
         if not sides or not self.applicable:
             return False
-        functions = self._functions(sides, preactivations)
+        functions = self.functions(sides, preactivations)
         moving = [f for f in functions if any(f)]
         return bool(moving) and _refuted(moving, self._region.bounding)
 
-    def _functions(
-        self, sides: Sequence[Side], preactivations: Mapping[str, Interval]
-    ) -> list[Row]:
+    def functions(self, sides: Sequence[Side], preactivations: Mapping[str, Interval]) -> list[Row]:
         """side z of every split whose gates below are fixed, or do not count."""
         values = exact_values(self._forward, sides, preactivations)
         found = []

@@ -21,8 +21,8 @@ from lipverify.cli.report_words import (
 )
 from lipverify.cli.run import Outcome, run
 from lipverify.cli.watch import watch_for
-from lipverify.config import CheckpointConfig, VerifyConfig
-from lipverify.errors import CheckpointError, UnknownBranching, UnknownMethod
+from lipverify.config import CertifyConfig, CheckpointConfig, VerifyConfig
+from lipverify.errors import CertificateError, CheckpointError, UnknownBranching, UnknownMethod
 from lipverify.evidence.report_instances import InstanceResult, instances_json
 from lipverify.evidence.report_json import report
 from lipverify.evidence.run_record import RunRecord, now
@@ -83,6 +83,19 @@ def checkpoint_config(path: str | None, every: float, resume: bool) -> Checkpoin
             raise CheckpointError("--resume needs --checkpoint FILE, the file to go on from")
         return None
     return CheckpointConfig(Path(path), every, resume)
+
+
+def certify_config(folder: str | None) -> CertifyConfig | None:
+    """`CertificateError` for a folder that cannot be made."""
+    if folder is None:
+        return None
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CertificateError(
+            f"--certify {folder}: cannot be made a folder ({error.strerror}); name another"
+        ) from None
+    return CertifyConfig(Path(folder))
 
 
 def execute(prepared: Prepared, settings: Settings) -> ExitCode:

@@ -66,6 +66,14 @@ def command(
             "cactus.svg and a file for each.",
         ),
     ] = None,
+    certify: Annotated[
+        str | None,
+        typer.Option(
+            "--certify",
+            metavar="DIR",
+            help="Write certificates there and check them: verified then means checked.",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the summary line.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="What each stage gained, and tracebacks.")
@@ -77,7 +85,13 @@ def command(
     file) and timeout, relative to their folder. Exit code: 0 all verified; 1 some falsified; 2 none
     falsified, some unknown; 3 bad input or an error (other specs still run).
     """
-    from lipverify.cli.execute import Settings, check, checkpoint_config, execute
+    from lipverify.cli.execute import (
+        Settings,
+        certify_config,
+        check,
+        checkpoint_config,
+        execute,
+    )
     from lipverify.cli.prepare import prepare
     from lipverify.config import VerifyConfig
 
@@ -91,6 +105,7 @@ def command(
             branching=branching,
             checkpoint=checkpoint_config(checkpoint, checkpoint_every, resume),
             solver=solver,
+            certify=certify_config(certify),
         ),
         json=json,
         jobs=jobs,

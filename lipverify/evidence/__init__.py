@@ -2,6 +2,7 @@
 
 from lipverify.evidence.record import (
     Bound,
+    CertificateRecord,
     FeatureResult,
     PropertyResult,
     StageRecord,
@@ -9,4 +10,12 @@ from lipverify.evidence.record import (
     Witness,
 )
 
-__all__ = ["Bound", "FeatureResult", "PropertyResult", "StageRecord", "TimePoint", "Witness"]
+__all__ = [
+    "Bound",
+    "CertificateRecord",
+    "FeatureResult",
+    "PropertyResult",
+    "StageRecord",
+    "TimePoint",
+    "Witness",
+]

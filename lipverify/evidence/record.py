@@ -78,6 +78,50 @@ class TimePoint:
         return [self.seconds, *ends, self.subproblems]
 
 
+@dataclass(frozen=True)
+class CertificateRecord:
+    """A certificate's file, and what the checker said of it.
+
+    `at_most` is what a proof of a Lipschitz constant claims, `at_least` what a witness attains.
+    """
+
+    path: str
+    sha256: str
+    kind: str
+    """proof, falsified or attained."""
+    accepted: bool
+    reason: str
+    seconds: float
+    """That writing it took; `check_seconds`: that checking it took."""
+    check_seconds: float
+    bytes: int
+    nodes: int = 0
+    leaves: int = 0
+    at_most: float | None = None
+    at_least: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        record: dict[str, Any] = {
+            "path": self.path,
+            "sha256": self.sha256,
+            "kind": self.kind,
+            "checker": {
+                "verdict": "accepted" if self.accepted else "rejected",
+                "reason": self.reason,
+                "seconds": self.check_seconds,
+            },
+            "seconds": self.seconds,
+            "bytes": self.bytes,
+        }
+        if self.kind == "proof":
+            record |= {"nodes": self.nodes, "leaves": self.leaves}
+        if self.at_most is not None:
+            record["at_most"] = self.at_most
+        if self.at_least is not None:
+            record["at_least"] = self.at_least
+        return record
+
+
 @dataclass(frozen=True, eq=False)
 class PropertyResult:
     """The answer to one property of one spec file; the fields of DESIGN section 6."""
@@ -111,6 +155,8 @@ class PropertyResult:
     """Of the spec file's text; "" where there was none."""
     question_sha256: str = ""
     """Of region, property, feature names and preprocessing (`spec.digest.question_digest`)."""
+    certificates: tuple[CertificateRecord, ...] = ()
+    """The decisive one first; then others, such as of an interval's attained end."""
 
     def as_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {
@@ -152,6 +198,11 @@ class PropertyResult:
             record["remark"] = self.remark
         if self.resumed:
             record["resumed"] = True
+        if self.certificates:
+            first, *others = self.certificates
+            record["certificate"] = first.as_json()
+            if others:
+                record["more_certificates"] = [other.as_json() for other in others]
         return record
 
 

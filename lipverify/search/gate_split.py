@@ -123,28 +123,28 @@ class GateSearch:
             backward, rows, problem.preactivations, self.setting.memory, problem.fixed
         )
         known = interval(jacobian).intersect(mean_split(jacobian))
-        upper = min(problem.upper, self._read(objective, known))
+        upper = min(problem.upper, self.read(objective, known))
         if upper <= target:
             return Evaluation(upper)
         engine = NativeEngine(backward, problem.region, relax_chords)
         norm = self.input_norm if objective.direction is None else norm_named("1")
         known = known.intersect(linear(jacobian, engine, relax_chords, norm, known))
-        upper = min(upper, self._read(objective, known))
+        upper = min(upper, self.read(objective, known))
         if objective.row is None:
             gates = combined_gates(jacobian, known, self.output_norm)
         else:
             gates = open_gates(jacobian, known, 0)
-        gates = self._apart(gates)
+        gates = self.apart(gates)
         if upper <= target:
             return Evaluation(upper)
         if gates.count == 0:
             return self._leaf(problem, upper)
-        dual_of = self._dual(objective, gates)
+        dual_of = self.dual(objective, gates)
         found = quadratic_upper(gates, dual_of, problem.start, self.config, target, stop)
-        candidates = self._candidates(objective, problem.preactivations, found.dual, found.solution)
+        candidates = self.candidates(objective, problem.preactivations, found.dual, found.solution)
         return Evaluation(min(upper, found.upper), candidates, found.start)
 
-    def _apart(self, gates: OpenGates) -> OpenGates:
+    def apart(self, gates: OpenGates) -> OpenGates:
         """With the conflicts among the open gates."""
         backward = self.setting.backward
         places: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
@@ -194,7 +194,7 @@ class GateSearch:
                         found.append(Split(name, index, side))
         return found
 
-    def _candidates(
+    def candidates(
         self,
         objective: Objective,
         preactivations: Preactivations,
@@ -330,7 +330,7 @@ class GateSearch:
             fixed[gate.name] = Interval(lower, upper)
         return fixed
 
-    def _read(self, objective: Objective, known: JacobianBounds) -> float:
+    def read(self, objective: Objective, known: JacobianBounds) -> float:
         """The objective's upper end from elementwise bounds and row norms of its rows."""
         if objective.row is None:
             return self._read_combined(objective, known)
@@ -358,7 +358,7 @@ class GateSearch:
             operator_norm.from_rows(rows, self.output_norm),
         )
 
-    def _dual(self, objective: Objective, gates: OpenGates) -> DualOf | None:
+    def dual(self, objective: Objective, gates: OpenGates) -> DualOf | None:
         """The dual that suits the objective; None for an l1 norm with many open signs."""
         if objective.direction is not None:
             direction = objective.direction.numpy()

@@ -24,6 +24,7 @@ from lipverify.bounds.quadratic import Majorant, WarmStart
 from lipverify.confirm import Unconfirmed
 from lipverify.evidence import (
     Bound,
+    CertificateRecord,
     FeatureResult,
     PropertyResult,
     StageRecord,
@@ -66,6 +67,7 @@ _CLASSES: tuple[type, ...] = (
     Parts,
     PropertyProgress,
     PropertyResult,
+    CertificateRecord,
     StageRecord,
     PseudoCosts,
     Seen,

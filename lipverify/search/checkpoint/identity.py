@@ -14,7 +14,7 @@ from lipverify.spec.digest import digest
 FORMAT = 1
 """Of the files; raised with every change of what they mean."""
 
-BUDGETS = {"timeout", "max_subproblems", "memory", "checkpoint"}
+BUDGETS = {"timeout", "max_subproblems", "memory", "checkpoint", "certify"}
 """Settings that a resumed run may change."""
 
 
