@@ -171,4 +171,6 @@ def test_the_same_seed_gives_the_same_answer() -> None:
         first, second = (ask(TINY, REGION, claim, seed=3).as_json() for _ in range(2))
         for record in (first, second, *first["stages"], *second["stages"]):
             record["seconds"] = 0.0
+        for record in (first, second):
+            record["timeline"] = [known for _, *known in record["timeline"]]
         assert first == second
