@@ -1,5 +1,6 @@
 """The loop of branch and bound over neurons: which parts are split at which neuron, and bounded."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from lipverify.bounds.methods import Setting
 from lipverify.bounds.neurons import (
+    Bounded,
     Effort,
     OpenNet,
     Parts,
@@ -44,7 +46,11 @@ PARENTS = 128
 STEP_NUMBERS = 4e7
 """Numbers that the coefficients of a step's parts may be, about: so a step is short."""
 ROOT_EFFORT = Effort(steps=40)
-EFFORT = Effort(steps=25, multiplier_rate=2.0, decay=0.96)
+EFFORT = Effort(steps=25, multiplier_rate=2.0, decay=0.96, moments=(0.8, 0.8))
+STUCK_EFFORT = Effort(steps=200, multiplier_rate=10.0, decay=0.975, moments=(0.8, 0.8))
+DEEP = 2.0
+"""Parts behind so many times the splits of a balanced tree get `STUCK_EFFORT` if `EFFORT` gained
+nothing: many are empty (measured), and only large multipliers show that."""
 FAR_DEPTH = 16
 """Behind so many splits, neurons are chosen by quick bounds in any case."""
 REFINED = 4
@@ -247,9 +253,7 @@ class NeuronLoop(AbstractSearch[NeuronState]):
 
     def _bounded(self, state: NeuronState, parts: Parts, effort: Effort) -> NeuronState:
         """The parts bounded; those that are good enough closed, the others open."""
-        found = bound_parts(
-            self.net, self.target, parts, effort, self._level(state), self.clock.expired
-        )
+        found = self._bounds(parts, effort, self._level(state), state.subproblems)
         # Written so that NaN stays open.
         state = self._look(state, found.parts.pick(~(found.parts.upper <= self._level(state))))
         live = (~(found.parts.upper <= self._level(state))).nonzero().flatten()
@@ -268,6 +272,27 @@ class NeuronLoop(AbstractSearch[NeuronState]):
         joined = state.parts.join(rest) if state.steps else rest
         both = torch.cat([state.choices, choices]) if state.steps else choices
         return replace(state, parts=joined, choices=both)
+
+    def _bounds(self, parts: Parts, effort: Effort, level: float, count: int) -> Bounded:
+        """The parts bounded, in any order; deep ones that gain nothing with more effort.
+
+        `count`: the subproblems so far.
+        """
+        stop = self.clock.expired
+        found = bound_parts(self.net, self.target, parts, effort, level, stop)
+        upper = found.parts.upper
+        deep = (parts.sides != 0).sum(1) > DEEP * math.log2(count)
+        # Written so that NaN is stuck.
+        stuck = deep & ~(upper <= level) & ~(upper < parts.upper)
+        if stop() or not bool(stuck.any()):
+            return found
+        again = bound_parts(
+            self.net, self.target, found.parts.pick(stuck), STUCK_EFFORT, level, stop
+        )
+        return Bounded(
+            found.parts.pick(~stuck).join(again.parts),
+            torch.cat([found.coefficients[~stuck], again.coefficients]),
+        )
 
     def _close(self, state: NeuronState, parts: Parts) -> NeuronState:
         closed = state.closed.scatter_reduce(0, parts.number, parts.upper, "amax")

@@ -21,7 +21,6 @@ from lipverify.bounds.neurons.substitute import (
 )
 from lipverify.interval import Interval
 
-MOMENTS = (0.9, 0.999)
 STORED = torch.float32
 """Slopes and multipliers may be any numbers in their range: they are kept in half the memory."""
 
@@ -29,13 +28,15 @@ STORED = torch.float32
 @dataclass(frozen=True)
 class Effort:
     """Steps of Adam, the first steps' sizes (of a slope, of a multiplier as a share of the usual
-    coefficient, of the logarithm of a row's weight), and the factor by which they shrink."""
+    coefficient, of the logarithm of a row's weight), the factor by which they shrink, and how much
+    of the gradients' moments is kept per step."""
 
     steps: int = 12
     slope_rate: float = 0.2
     multiplier_rate: float = 0.3
     weight_rate: float = 0.5
     decay: float = 0.95
+    moments: tuple[float, float] = (0.9, 0.999)
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,13 +262,14 @@ class _State:
             effort.multiplier_rate * shrink * self.scale,
             effort.weight_rate * shrink,
         )
+        keep, hold = effort.moments
         moved = []
         for k, rate in enumerate(rates):
             gradient = self.gradients[k]
-            self.first[k] = MOMENTS[0] * self.first[k] + (1 - MOMENTS[0]) * gradient
-            self.second[k] = MOMENTS[1] * self.second[k] + (1 - MOMENTS[1]) * gradient.square()
-            mean = self.first[k] / (1 - MOMENTS[0] ** (step + 1))
-            spread = (self.second[k] / (1 - MOMENTS[1] ** (step + 1))).sqrt()
+            self.first[k] = keep * self.first[k] + (1 - keep) * gradient
+            self.second[k] = hold * self.second[k] + (1 - hold) * gradient.square()
+            mean = self.first[k] / (1 - keep ** (step + 1))
+            spread = (self.second[k] / (1 - hold ** (step + 1))).sqrt()
             moved.append(self.values[k] - rate * mean / (spread + 1e-300))
         moved[0] = moved[0].clamp(0.0, 1.0)
         moved[1] = moved[1].clamp(min=0.0)
