@@ -6,14 +6,14 @@ from math import isfinite
 DIGITS = 6
 
 
-def lower(value: float) -> str:
-    """A lower end in six digits, none above `value`."""
-    return _rounded(value, ROUND_FLOOR)
+def lower(value: float, digits: int = DIGITS) -> str:
+    """A lower end in a few digits, none above `value`."""
+    return _rounded(value, ROUND_FLOOR, digits)
 
 
-def upper(value: float) -> str:
-    """An upper end in six digits, none below `value`."""
-    return _rounded(value, ROUND_CEILING)
+def upper(value: float, digits: int = DIGITS) -> str:
+    """An upper end in a few digits, none below `value`."""
+    return _rounded(value, ROUND_CEILING, digits)
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -23,10 +23,10 @@ def interval(low: float | None, high: float | None) -> str:
     return f"[{left}, {right}]"
 
 
-def _rounded(value: float, rounding: str) -> str:
+def _rounded(value: float, rounding: str, digits: int) -> str:
     if not isfinite(value):
         return str(value)
     with localcontext() as context:
-        context.prec = DIGITS
+        context.prec = digits
         context.rounding = rounding
-        return f"{float(+Decimal(value)):.{DIGITS}g}"
+        return f"{float(+Decimal(value)):.{digits}g}"

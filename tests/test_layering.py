@@ -13,6 +13,7 @@ RANK = {
     "checker": 0,
     "errors": 0,
     "figures": 0,
+    "files": 0,
     "numerics": 0,
     "interval": 1,
     "norms": 1.5,

@@ -1,9 +1,7 @@
 """The table of records, read with pandas, checked cell by cell and turned into network inputs."""
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from torch import Tensor
 from lipverify.audit.columns import Column, ColumnType, Feature, Layout
 from lipverify.audit.question import Audit, TableFile
 from lipverify.errors import MissingDependency, SpecError
+from lipverify.files import file_sha256
 from lipverify.numerics import DTYPE
 from lipverify.spec.problem import hint
 
@@ -90,7 +89,7 @@ def read_records(audit: Audit, *, skip_bad_rows: bool = False) -> Records:
         audit.layout.features(_ranges(audit.layout, used)),
         len(frame),
         tuple(sorted(Counter(first.values()).items())),
-        hashlib.sha256(table.path.read_bytes()).hexdigest(),
+        file_sha256(table.path),
     )
 
 
@@ -208,7 +207,3 @@ def _message(bad: list[_Bad], rows: int, table: TableFile) -> str:
         f"{count} of {rows} rows cannot be used: {'; '.join(named)}{rest}. Correct them, or leave "
         "them out with --skip-bad-rows"
     )
-
-
-def file_sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

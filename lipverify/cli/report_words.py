@@ -1,7 +1,6 @@
 """Answers in the competition's words: on the screen, in results files, and summed up by family."""
 
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +19,7 @@ from lipverify.evidence.report_instances import (
     results_csv,
 )
 from lipverify.evidence.report_vnncomp import ERROR, WORDS, results_text, word
+from lipverify.files import distinct_name
 
 
 def check_results(path: str | None) -> None:
@@ -107,6 +107,5 @@ def _file_name(row: Row) -> str:
     """From the names of network and property; distinct for each."""
     names = (Path(row.result.network).name, Path(row.result.spec).name, row.result.property)
     stem = "-".join(str(name) for name in names)
-    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in stem)
     where = f"{row.spec} {row.result.network} {row.result.property}"
-    return f"{safe[:80]}-{sha256(where.encode()).hexdigest()[:8]}.txt"
+    return f"{distinct_name(stem, where)}.txt"

@@ -15,10 +15,10 @@ from lipverify.evidence.bundle.record import Record
 from lipverify.evidence.bundle.statement import (
     SUMS,
     files_of,
-    sha256,
     statement_text,
     sums_text,
 )
+from lipverify.files import file_sha256
 from tests.evidence.conftest import inside
 from tests.evidence.sources import SPECS
 
@@ -29,9 +29,9 @@ from cryptography.hazmat.primitives import serialization as s  # noqa: E402
 def seal(folder: Path) -> None:
     """What someone does who changes a bundle and knows its format, but not the signer's key."""
     record = Record.model_validate_json((folder / "record.json").read_bytes())
-    digests = {name: sha256(folder / name) for name in files_of(folder)}
+    digests = {name: file_sha256(folder / name) for name in files_of(folder)}
     (folder / "statement.json").write_bytes(statement_text(record, digests).encode())
-    digests = {name: sha256(folder / name) for name in files_of(folder)}
+    digests = {name: file_sha256(folder / name) for name in files_of(folder)}
     (folder / SUMS).write_bytes(sums_text(digests).encode())
 
 
@@ -108,12 +108,12 @@ def test_record_of_another_form(copied: Path) -> None:
     document = json.loads((copied / "record.json").read_text())
     wrong_word(document)
     (copied / "record.json").write_text(json.dumps(document))
-    digests = {name: sha256(copied / name) for name in files_of(copied)}
+    digests = {name: file_sha256(copied / name) for name in files_of(copied)}
     statement = json.loads((copied / "statement.json").read_text())
     for subject in statement["subject"]:
         subject["digest"]["sha256"] = digests[subject["name"]]
     (copied / "statement.json").write_text(json.dumps(statement))
-    digests["statement.json"] = sha256(copied / "statement.json")
+    digests["statement.json"] = file_sha256(copied / "statement.json")
     (copied / SUMS).write_text(sums_text(digests))
     (finding,) = verify_bundle(copied).wrong
     assert finding.file == "record.json" and "no record" in finding.detail
@@ -188,7 +188,7 @@ def test_signed_anew_by_another(signed: tuple[Path, Path], tmp_path: Path) -> No
     seal(folder)
     signature, _ = sign((folder / "statement.json").read_bytes(), other)
     (folder / "statement.sig").write_bytes(signature)
-    digests = {name: sha256(folder / name) for name in files_of(folder)}
+    digests = {name: file_sha256(folder / name) for name in files_of(folder)}
     (folder / SUMS).write_text(sums_text(digests))
     assert not verify_bundle(folder).findings  # consistent: only the real key tells
     (finding,) = verify_bundle(folder, key).wrong

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lipverify import __version__
 from lipverify.audit.answer import Answer, Found
 from lipverify.audit.report import words
-from lipverify.audit.table import file_sha256
 from lipverify.evidence.record import CLAIM
+from lipverify.files import file_sha256
 
 if TYPE_CHECKING:
     from lipverify.audit.run import AuditResult

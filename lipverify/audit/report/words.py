@@ -1,8 +1,8 @@
 """Questions, regions and numbers in words that a reviewer reads."""
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
 from math import isfinite
 
+from lipverify import figures
 from lipverify.audit.columns import Feature
 from lipverify.audit.context import Context
 from lipverify.audit.question import Direction, Question, Region, RegionKind
@@ -32,21 +32,12 @@ def number(value: float) -> str:
 
 def down(value: float) -> str:
     """A lower end to a few digits, none above `value`."""
-    return _rounded(value, ROUND_FLOOR)
+    return figures.lower(value, DIGITS) if isfinite(value) else "not bounded"
 
 
 def up(value: float) -> str:
     """An upper end to a few digits, none below `value`."""
-    return _rounded(value, ROUND_CEILING)
-
-
-def _rounded(value: float, rounding: str) -> str:
-    if not isfinite(value):
-        return "not bounded"
-    with localcontext() as context:
-        context.prec = DIGITS
-        context.rounding = rounding
-        return f"{float(+Decimal(value)):.{DIGITS}g}"
+    return figures.upper(value, DIGITS) if isfinite(value) else "not bounded"
 
 
 def interval(low: float, high: float) -> str:

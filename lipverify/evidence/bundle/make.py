@@ -27,10 +27,10 @@ from lipverify.evidence.bundle.statement import (
     STATEMENT,
     SUMS,
     files_of,
-    sha256,
     statement_text,
     sums_text,
 )
+from lipverify.files import file_sha256
 from lipverify.graph import backward_graph
 from lipverify.graph.picture import picture
 from lipverify.graph.svg import svg
@@ -121,12 +121,12 @@ def _seal(folder: Path, record: Record, key_file: str | Path | None) -> None:
     """Hashes of all files; the statement and, if there is a key, its signature."""
     if key_file is not None:
         (folder / KEY).write_bytes(sign(b"", key_file)[1])
-    digests = {name: sha256(folder / name) for name in files_of(folder)}
+    digests = {name: file_sha256(folder / name) for name in files_of(folder)}
     _put(folder / STATEMENT, statement_text(record, digests))
     if key_file is not None:
         signature, _ = sign((folder / STATEMENT).read_bytes(), key_file)
         (folder / SIGNATURE).write_bytes(signature)
-    digests = {name: sha256(folder / name) for name in files_of(folder)}
+    digests = {name: file_sha256(folder / name) for name in files_of(folder)}
     _put(folder / SUMS, sums_text(digests))
 
 
@@ -178,7 +178,7 @@ def _file_certificates(
             mine = found.setdefault((i, j), [])
             place = f"{CERTIFICATES}/P{number + 1}-{len(mine) + 1}-{Path(name).name}"
             _copy(results[i].find(name), folder / place)
-            digest = sha256(folder / place)
+            digest = file_sha256(folder / place)
             said = entry.get("sha256") if isinstance(entry, dict) else None
             if said is not None and said != digest:
                 raise InputError(f"{name}: has changed since it was written; verify again")

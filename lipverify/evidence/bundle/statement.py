@@ -1,6 +1,5 @@
 """statement.json (an in-toto Statement v1) and SHA256SUMS: what the bundle's files are."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,15 +11,6 @@ UNLISTED = (STATEMENT, SUMS, SIGNATURE)
 """The statement does not list itself, what is made of it, and what lists it."""
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:lipverify:evidence:1"
-CHUNK = 1 << 20
-
-
-def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def files_of(folder: Path) -> list[str]:

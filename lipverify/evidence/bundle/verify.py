@@ -27,10 +27,10 @@ from lipverify.evidence.bundle.statement import (
     SUMS,
     UNLISTED,
     files_of,
-    sha256,
     statement_text,
     sums_text,
 )
+from lipverify.files import file_sha256
 
 PLURALS = {
     "certificate": "certificates",
@@ -109,7 +109,7 @@ def _hashes(folder: Path) -> Iterator[Finding]:
         if (folder / name).is_symlink() or not (folder / name).is_file():
             yield Finding("wrong", name, "is no plain file; a bundle holds nothing else")
             return
-    actual = {name: sha256(folder / name) for name in present}
+    actual = {name: file_sha256(folder / name) for name in present}
     for name in (STATEMENT, SUMS):
         if name not in actual:
             yield Finding("wrong", name, "is missing")

@@ -38,6 +38,7 @@ from lipverify.evidence.certificate.slopes import SlopeProver
 from lipverify.evidence.certificate.tree import NotProved, write_tree
 from lipverify.evidence.certificate.witnesses import Point, attained, broken
 from lipverify.evidence.record import Bound, CertificateRecord, PropertyResult
+from lipverify.files import file_sha256
 from lipverify.query import output_query, violations
 from lipverify.region import AbstractRegion, ball_region
 from lipverify.spec.property import Lipschitz, Monotonicity, Property, Radius, Robustness, VnnLib
@@ -284,7 +285,7 @@ def _checked(
     report = check(path, Path(setting.network.source), limit)
     return CertificateRecord(
         str(path),
-        hashlib.sha256(path.read_bytes()).hexdigest(),
+        file_sha256(path),
         kind,
         report.accepted,
         report.reason,

@@ -4,7 +4,6 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -13,6 +12,7 @@ from typing import Any, final
 from lipverify.config import CheckpointConfig, VerifyConfig
 from lipverify.errors import CheckpointError, LipverifyError
 from lipverify.evidence import PropertyResult
+from lipverify.files import distinct_name
 from lipverify.network import Network
 from lipverify.search.budget import Clock
 from lipverify.search.checkpoint import file
@@ -260,8 +260,7 @@ def checkpoint_file(config: CheckpointConfig, spec: Spec) -> Path:
         return config.path
     where = spec.name if spec.path is None else str(spec.path.resolve())
     stem = spec.name if spec.path is None else spec.path.stem
-    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in stem)
-    return config.path / f"{safe[:80]}-{sha256(where.encode()).hexdigest()[:8]}.checkpoint"
+    return config.path / f"{distinct_name(stem, where)}.checkpoint"
 
 
 def check_free(config: CheckpointConfig, path: Path) -> None:
