@@ -57,6 +57,8 @@ def write_spec(folder: Path, name: str, *properties: str, inputs: int = 3) -> Pa
 
 GATES = networks.dense((4, 8, 8, 2), 1)
 """Over a hundred subproblems over gates."""
+MANY = networks.dense((4, 12, 12, 2), 1)
+"""A search over gates that takes minutes: it does not end before a signal comes."""
 FEW = networks.dense((3, 6, 6, 2), 0)
 """Thirty subproblems over gates."""
 INPUTS = networks.dense((4, 30, 30, 2), 1)
@@ -147,7 +149,7 @@ def test_kill_9(tiny: Tiny, asked: str, method: str, key: str, tmp_path: Path) -
 
 def test_ctrl_c_gives_the_interval_so_far(tmp_path: Path) -> None:
     """In the middle of a search: bound, reason, exit code; the checkpoint goes on from there."""
-    write_network(GATES, tmp_path / "net.onnx")
+    write_network(MANY, tmp_path / "net.onnx")
     spec = write_spec(tmp_path, "a.yaml", LIPSCHITZ, LIPSCHITZ, inputs=4)
     other = write_spec(tmp_path, "b.yaml", LIPSCHITZ, inputs=4)
     folder, out = tmp_path / "kept", tmp_path / "out.json"
@@ -169,8 +171,12 @@ def test_ctrl_c_gives_the_interval_so_far(tmp_path: Path) -> None:
     assert 0 < first["bound"]["lower"] <= first["bound"]["upper"] < 100
     assert first["subproblems"] > 0 and first["seconds"] > 0
     assert second["bound"] is None and third["bound"] is None
-    assert finished(*arguments, "--resume", "--json", out) == 0
-    assert [record["verdict"] for record in results(out)] == ["verified"] * 3
+    more = ("--max-subproblems", first["subproblems"] + 4)
+    assert finished(*arguments, *more, "--resume", "--json", out) == 0
+    records = results(out)
+    assert [record["verdict"] for record in records] == ["verified"] * 3
+    assert records[0]["resumed"] and records[0]["subproblems"] > first["subproblems"]
+    assert records[0]["bound"]["upper"] <= first["bound"]["upper"]
 
 
 @pytest.mark.parametrize("jobs", [pytest.param(1, marks=pytest.mark.slow), 2])
