@@ -3,19 +3,22 @@
 Preactivations and values are integers at 2^-P, slopes (of lines and of gates) at 2^-SLOPE.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from math import exp, isfinite, log, sqrt
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
-from lipverify.checker.errors import Unreadable
+from lipverify.checker.errors import Rejected, Unreadable
 from lipverify.checker.exact import down, quotient_up, shift_up, up
 
 SLOPE = 64
 GUARD = 40
 """Fraction bits beyond P in the evaluation of smooth functions."""
+FARTHEST = 17
+"""Exponentials of numbers above 2^16 are refused: they have too many digits."""
 
 
 class Span(NamedTuple):
@@ -31,17 +34,14 @@ class Line(NamedTuple):
 
 
 class Activation(ABC):
+    @property
     @abstractmethod
-    def range(self, z: Span, bits: int) -> Span:
-        """Values on the interval."""
+    def kinks(self) -> tuple[int, ...]:
+        """Where the slope jumps, or may jump."""
 
     @abstractmethod
     def gate(self, z: Span, bits: int) -> Span:
         """Slopes on the interval, at 2^-SLOPE; at ends that are kinks, from inside."""
-
-    @abstractmethod
-    def open(self, z: Span, bits: int) -> bool:
-        """Whether the function is not one line on the interval."""
 
     @abstractmethod
     def chosen(self, z: Span, bits: int, above: bool) -> int:
@@ -55,8 +55,13 @@ class Activation(ABC):
         slope = self.chosen(z, bits, above)
         return Line(slope, self.intercept(slope, z, bits, above))
 
-    two_sided = False
-    """Whether its only kink is at 0, so that each side of 0 has one slope."""
+    def range(self, z: Span, bits: int) -> Span:
+        """Values on the interval."""
+        return Span(self.intercept(0, z, bits, False), self.intercept(0, z, bits, True))
+
+    def open(self, z: Span, bits: int) -> bool:
+        """Whether the function is not one line on the interval."""
+        return z.lower < z.upper and len(set(self.gate(z, bits))) > 1
 
 
 @dataclass(frozen=True)
@@ -65,28 +70,10 @@ class TwoSlopes(Activation):
 
     below: int
     above: int
-    two_sided = True
 
-    def value(self, z: int) -> int:
-        """At 2^-(P + SLOPE)."""
-        return z * (self.above if z > 0 else self.below)
-
-    def slope_at(self, z: Fraction) -> Fraction | None:
-        """None at a kink."""
-        if z == 0 and self.above != self.below:
-            return None
-        return Fraction(self.above if z > 0 else self.below, 1 << SLOPE)
-
-    def exact(self, z: Fraction) -> Fraction:
-        return z * Fraction(self.above if z > 0 else self.below, 1 << SLOPE)
-
-    def _points(self, z: Span) -> tuple[int, ...]:
-        """Where a linear function plus this one has its extremes."""
-        return (z.lower, 0, z.upper) if z.lower < 0 < z.upper else z
-
-    def range(self, z: Span, bits: int) -> Span:
-        values = [self.value(point) for point in self._points(z)]
-        return Span(min(values) >> SLOPE, shift_up(max(values), SLOPE))
+    @property
+    def kinks(self) -> tuple[int, ...]:
+        return (0,) if self.below != self.above else ()
 
     def gate(self, z: Span, bits: int) -> Span:
         if z.lower >= 0:
@@ -95,270 +82,271 @@ class TwoSlopes(Activation):
             return Span(self.below, self.below)
         return Span(min(self.below, self.above), max(self.below, self.above))
 
-    def open(self, z: Span, bits: int) -> bool:
-        return z.lower < 0 < z.upper and self.below != self.above
+    def _value(self, z: int) -> int:
+        """At 2^-(P + SLOPE)."""
+        return z * (self.above if z > 0 else self.below)
 
     def chosen(self, z: Span, bits: int, above: bool) -> int:
-        if not self.open(z, bits):
-            return self.gate(z, bits).lower
-        if above is (self.above > self.below):  # the side of the chord
-            return (self.value(z.upper) - self.value(z.lower)) // (z.upper - z.lower)
+        """The chord on its side of the function, else the slope of the longer side."""
+        if z.lower < 0 < z.upper and above is (self.above > self.below):
+            return (self._value(z.upper) - self._value(z.lower)) // (z.upper - z.lower)
         return self.above if z.upper >= -z.lower else self.below
 
     def intercept(self, slope: int, z: Span, bits: int, above: bool) -> int:
-        gaps = [self.value(point) - slope * point for point in self._points(z)]
+        points = (z.lower, 0, z.upper) if z.lower < 0 < z.upper else z
+        gaps = [self._value(point) - slope * point for point in points]
         return shift_up(max(gaps), SLOPE) if above else min(gaps) >> SLOPE
 
 
-@dataclass(frozen=True)
-class Pieces(Activation):
-    """Continuous, piecewise linear: slopes[i] left of kinks[i], the last one right of all; `level`
-    is the value at the first kink. All dyadic."""
+@dataclass(slots=True)
+class Enclosure:
+    """A number between two integers at 2^-bits; results of operations are rounded outward."""
 
-    kinks: tuple[Fraction, ...]
-    slopes: tuple[Fraction, ...]
-    level: Fraction
+    lower: int
+    upper: int
+    bits: int
 
-    def __post_init__(self) -> None:
-        for slope in self.slopes:
-            if (slope.denominator.bit_length() - 1) > SLOPE:
-                raise Unreadable(f"slope {float(slope)!r} of an activation has too fine a grid")
+    def _like(self, other: Any) -> "Enclosure":
+        if isinstance(other, Enclosure):
+            return other
+        return Enclosure(down(other, self.bits), up(other, self.bits), self.bits)
 
-    def exact(self, z: Fraction) -> Fraction:
-        first = self.kinks[0]
-        if z <= first:
-            return self.level + self.slopes[0] * (z - first)
-        value, start = self.level, first
-        for slope, kink in zip(self.slopes[1:], (*self.kinks[1:], z), strict=True):
-            end = min(kink, z)
-            value += slope * (end - start)
-            if kink >= z:
-                break
-            start = kink
-        return value
+    def __lt__(self, other: int) -> bool:
+        return self.upper < other << self.bits
 
-    def slope_at(self, z: Fraction) -> Fraction | None:
-        """None at a kink."""
-        if z in self.kinks:
-            return None
-        return self.slopes[sum(kink < z for kink in self.kinks)]
+    def __neg__(self) -> "Enclosure":
+        return Enclosure(-self.upper, -self.lower, self.bits)
 
-    def _points(self, z: Span, bits: int) -> list[tuple[Fraction, Fraction]]:
-        """Ends, and kinks in between, with their values: extremes of anything linear are there."""
-        lower, upper = Fraction(z.lower, 1 << bits), Fraction(z.upper, 1 << bits)
-        inner = [kink for kink in self.kinks if lower < kink < upper]
-        return [(point, self.exact(point)) for point in (lower, *inner, upper)]
+    def __add__(self, other: Any) -> "Enclosure":
+        other = self._like(other)
+        return Enclosure(self.lower + other.lower, self.upper + other.upper, self.bits)
 
-    def range(self, z: Span, bits: int) -> Span:
-        values = [value for _, value in self._points(z, bits)]
-        return Span(down(min(values), bits), up(max(values), bits))
+    def __sub__(self, other: Any) -> "Enclosure":
+        return self + -other
 
-    def gate(self, z: Span, bits: int) -> Span:
-        inside = self._inside(z, bits)
-        return Span(down(min(inside), SLOPE), up(max(inside), SLOPE))
+    def __rsub__(self, other: Any) -> "Enclosure":
+        return -self + other
 
-    def _inside(self, z: Span, bits: int) -> tuple[Fraction, ...]:
-        lower, upper = Fraction(z.lower, 1 << bits), Fraction(z.upper, 1 << bits)
-        first = sum(kink <= lower for kink in self.kinks)
-        last = sum(kink < upper for kink in self.kinks)
-        return self.slopes[min(first, last) : max(first, last) + 1]
+    def __mul__(self, other: Any) -> "Enclosure":
+        other = self._like(other)
+        ends = [a * b for a in (self.lower, self.upper) for b in (other.lower, other.upper)]
+        return Enclosure(min(ends) >> self.bits, shift_up(max(ends), self.bits), self.bits)
 
-    def open(self, z: Span, bits: int) -> bool:
-        return len(self._inside(z, bits)) > 1 and z.lower < z.upper
+    def __rtruediv__(self, other: Any) -> "Enclosure":
+        """By a number > 0."""
+        one = 1 << 2 * self.bits
+        return other * Enclosure(one // self.upper, quotient_up(one, self.lower), self.bits)
 
-    def chosen(self, z: Span, bits: int, above: bool) -> int:
-        points = self._points(z, bits)
-        (left, low), (right, high) = points[0], points[-1]
-        if left == right:
-            return 0
-        if len(points) == 2:
-            return round((high - low) * (1 << SLOPE) / (right - left))
-        inside = self._inside(z, bits)
-        convex = list(inside) == sorted(inside)
-        concave = list(inside) == sorted(inside, reverse=True)
-        if (convex and not above) or (concave and above):
-            middle = points[1][0]
-            return up(inside[-1] if right - middle >= middle - left else inside[0], SLOPE)
-        return round((high - low) * (1 << SLOPE) / (right - left))
-
-    def intercept(self, slope: int, z: Span, bits: int, above: bool) -> int:
-        exact = Fraction(slope, 1 << SLOPE)
-        values = [value - exact * point for point, value in self._points(z, bits)]
-        return up(max(values), bits) if above else down(min(values), bits)
+    __radd__, __rmul__ = __add__, __mul__
 
 
-def exp_span(z: int, bits: int) -> Span:
-    """e^(z 2^-bits) for z <= 0, at 2^-bits: Taylor after halving, remainder and rounding charged.
+Number = Any
+"""A float, for guesses, or an `Enclosure`: functions are written once for both."""
 
-    With y = z / 2^k in [-1/2, 0], n terms leave at most |y|^n / n! <= 2^-n; squaring an
-    enclosure k times encloses.
-    """
-    if z < -(bits + 8) << bits:
-        return Span(0, 1)
-    work, halvings = bits + GUARD, 1
-    while (-z) >> halvings >= 1 << (bits - 1):
-        halvings += 1
-    y = (z << GUARD) >> halvings  # rounded down by at most one unit
-    total = term = 1 << work
-    for n in range(1, work + 1):
-        term = (term * y >> work) // n
+
+def exp(z: Number) -> Number:
+    """Taylor after halving, remainder and rounding charged (README 6.4)."""
+    if isinstance(z, float):
+        return math.exp(min(z, 700.0))
+    if z.lower < z.upper:
+        low, high = (exp(Enclosure(end, end, z.bits)) for end in (z.lower, z.upper))
+        return Enclosure(low.lower, high.upper, z.bits)
+    bits, halvings = z.bits, max(0, abs(z.lower).bit_length() + 1 - z.bits)
+    if z < -bits - 8:
+        return Enclosure(0, 1, bits)
+    if halvings > FARTHEST:
+        raise Rejected("the exponential of a preactivation is too large")
+    y = z.lower >> halvings  # |y| <= 1/2, rounded down by less than a unit
+    total = term = 1 << bits
+    for n in range(1, bits + 2):
+        term = (term * y >> bits) // n
         total += term
         if term in (0, -1):
             break
     # A unit for y, one for each of two roundings per term carried on (|y| <= 1/2), the remainder.
-    slack = 4 * n + 8
-    lower, upper = max(0, total - slack), min(1 << work, total + slack)
+    lower, upper = total - 4 * n - 8, total + 4 * n + 8
     for _ in range(halvings):
-        lower, upper = lower * lower >> work, shift_up(upper * upper, work)
-    return Span(lower >> GUARD, shift_up(upper, GUARD))
+        lower, upper = lower * lower >> bits, shift_up(upper * upper, bits)
+    return Enclosure(lower, upper, bits)
 
 
-def sigmoid_span(z: int, bits: int) -> Span:
-    """1 / (1 + e^-z), at 2^-bits."""
-    one = 1 << bits
-    small = exp_span(-abs(z), bits)
-    lower = (one << bits) // (one + small.upper)
-    upper = quotient_up(one << bits, one + small.lower)
-    return Span(lower, upper) if z >= 0 else Span(one - upper, one - lower)
+def log1p(y: Number) -> Number:
+    """log(1 + y) for 0 <= y <= 1, by Newton's method: with r = (1 + y) e^-g - 1, it is
+    g + log(1 + r), and r - r^2 <= log(1 + r) <= r for |r| <= 1/2."""
+    if isinstance(y, float):
+        return math.log1p(y)
+    guess = y._like(math.log1p(y.lower / (1 << y.bits)))
+    for _ in range((y.bits // 53).bit_length()):
+        rest = (1 + y) * exp(-guess) - 1
+        found = guess + rest - Enclosure(0, (rest * rest).upper, y.bits)
+        guess = Enclosure(found.lower, found.lower, y.bits)
+    return found
 
 
-def tanh_span(z: int, bits: int) -> Span:
-    """2 sigmoid(2 z) - 1."""
-    found = sigmoid_span(4 * z, bits + 1)  # 2 z at 2^-(P + 1)
-    return Span(found.lower - (1 << bits), found.upper - (1 << bits))
+Piece = Callable[[Number], tuple[Number, Number]]
+"""Value and slope at a number."""
 
 
-def _sigmoid_slope(value: Span, bits: int) -> Span:
-    """s (1 - s) of a value in `value`, which is above 1/2 or below, or around it."""
-    one = 1 << bits
-    ends = [value.lower * (one - value.lower), value.upper * (one - value.upper)]
-    top = 1 << (2 * bits - 2) if value.lower <= one // 2 <= value.upper else max(ends)
-    return Span(max(0, min(ends) >> bits), shift_up(top, bits))
+def sigmoid(z: Number) -> tuple[Number, Number]:
+    value = 1 / (1 + exp(z if z < 0 else -z))
+    return 1 - value if z < 0 else value, value * (1 - value)
 
 
-def _tanh_slope(value: Span, bits: int) -> Span:
-    """1 - t^2."""
-    squares = [value.lower**2, value.upper**2]
-    least = 0 if value.lower <= 0 <= value.upper else min(squares)
-    one = 1 << bits
-    return Span(max(0, one - shift_up(max(squares), bits)), one - (least >> bits))
-
-
-@dataclass(frozen=True)
-class SShaped(Activation):
-    """Odd around (0, value there), increasing, convex below 0 and concave above."""
-
-    value: Callable[[int, int], Span]
-    slope_of_value: Callable[[Span, int], Span]
-    steepest: Callable[[float], float]
-    """A point > 0 with a slope near the one given, in floats: a hint."""
-    rough: Callable[[float], tuple[float, float]]
-    """Value and slope in floats: hints."""
-    twice: int
-    """f(z) + f(-z), a whole number."""
-
-    def range(self, z: Span, bits: int) -> Span:
-        return Span(self.value(z.lower, bits).lower, self.value(z.upper, bits).upper)
-
-    def slope(self, z: int, bits: int) -> Span:
-        return self.slope_of_value(self.value(z, bits), bits)
-
-    def gate(self, z: Span, bits: int) -> Span:
-        far = max(z.upper, -z.lower)
-        near = 0 if z.lower <= 0 <= z.upper else min(abs(z.lower), abs(z.upper))
-        lower, upper = self.slope(far, bits).lower, self.slope(near, bits).upper
-        return Span(_rescaled(lower, bits, SLOPE), -_rescaled(-upper, bits, SLOPE))
-
-    def open(self, z: Span, bits: int) -> bool:
-        return z.lower < z.upper
-
-    def chosen(self, z: Span, bits: int, above: bool) -> int:
-        """The chord where it is the best line, a tangent elsewhere; in floats, a choice."""
-        lower, upper = z.lower / (1 << bits), z.upper / (1 << bits)
-        if not above:  # the mirror image of the line above on [-u, -l]
-            lower, upper = -upper, -lower
-        (low, _), (high, last) = self.rough(lower), self.rough(upper)
-        chord = (high - low) / (upper - lower) if upper > lower else last
-        if lower >= 0:
-            chord = self.rough((lower + upper) / 2)[1]
-        elif upper > 0 and chord > last:  # the tangent from the lower end touches in between
-            left, right = 0.0, upper
-            for _ in range(50):
-                middle = (left + right) / 2
-                value, slope = self.rough(middle)
-                reach = low + slope * (middle - lower)
-                left, right = (left, middle) if reach < value else (middle, right)
-            chord = self.rough(right)[1]
-        return down(chord, SLOPE)
-
-    def intercept(self, slope: int, z: Span, bits: int, above: bool) -> int:
-        """README 6.4: the convex part at its ends, the concave one by a tangent."""
-        if not above:  # f(z) = twice - f(-z): the greatest gap of the mirror image
-            mirrored = self.intercept(slope, Span(-z.upper, -z.lower), bits, True)
-            return (self.twice << bits) - mirrored
-
-        def gap(point: int) -> int:
-            return self.value(point, bits).upper - (slope * point >> SLOPE)
-
-        found = [gap(z.lower), gap(z.upper)]
-        if z.upper > 0:
-            start = max(0, z.lower)
-            found.append(gap(start))
-            hint = self.steepest(slope / (1 << SLOPE))
-            touch = min(max(down(hint, bits), start), z.upper) if isfinite(hint) else z.upper
-            rise = self.slope(touch, bits)
-            for end in (start, z.upper):
-                way = end - touch
-                steep = rise.upper if way >= 0 else rise.lower
-                tangent = self.value(touch, bits).upper + shift_up(steep * way, bits)
-                found[-1] = max(found[-1], tangent - (slope * end >> SLOPE))
-        return max(found)
-
-
-def _rescaled(value: int, old: int, new: int) -> int:
-    return value << (new - old) if new >= old else value >> (old - new)
-
-
-def _sigmoid_point(slope: float) -> float:
-    if not 0 < slope < 0.25:
-        return 0.0 if slope >= 0.25 else float("inf")
-    root = sqrt(1 - 4 * slope)
-    return log((1 + root) / (1 - root)) if root < 1 else float("inf")
-
-
-def _tanh_point(slope: float) -> float:
-    return _sigmoid_point(slope / 4) / 2
-
-
-def _rough_sigmoid(z: float) -> tuple[float, float]:
-    small = exp(-min(abs(z), 700.0))
-    value = 1 / (1 + small) if z >= 0 else small / (1 + small)
-    return value, small / (1 + small) ** 2
-
-
-def _rough_tanh(z: float) -> tuple[float, float]:
-    value, slope = _rough_sigmoid(2 * z)
+def tanh(z: Number) -> tuple[Number, Number]:
+    value, slope = sigmoid(2 * z)
     return 2 * value - 1, 4 * slope
 
 
-ONE = 1 << SLOPE
-RELU = TwoSlopes(0, ONE)
-ABS = TwoSlopes(-ONE, ONE)
-SIGMOID = SShaped(sigmoid_span, _sigmoid_slope, _sigmoid_point, _rough_sigmoid, 1)
-TANH = SShaped(tanh_span, _tanh_slope, _tanh_point, _rough_tanh, 0)
+def softplus(z: Number) -> tuple[Number, Number]:
+    more = log1p(exp(z if z < 0 else -z))
+    return more if z < 0 else z + more, sigmoid(z)[0]
 
 
-def leaky(slope: float) -> TwoSlopes:
-    if down(slope, SLOPE) != up(slope, SLOPE):
-        raise Unreadable(f"slope {slope!r} of LeakyRelu is no multiple of 2^-{SLOPE}")
-    return TwoSlopes(down(slope, SLOPE), ONE)
+def exponential(z: Number) -> tuple[Number, Number]:
+    value = exp(z)
+    return value, value
 
 
-def clip(lower: float | None, upper: float | None) -> Pieces:
-    """min(max(z, lower), upper)."""
-    ends = [Fraction(end) for end in (lower, upper) if end is not None]
-    if not ends or sorted(set(ends)) != ends:
-        raise Unreadable("Clip: expected min < max")
-    inner = [Fraction(0)] if lower is not None else []
-    last = [Fraction(0)] if upper is not None else []
-    return Pieces(tuple(ends), (*inner, Fraction(1), *last), ends[0])
+def softsign(z: Number) -> tuple[Number, Number]:
+    share = 1 / (1 - z if z < 0 else 1 + z)
+    return z * share, share * share
+
+
+def hard_swish(z: Number) -> tuple[Number, Number]:
+    return z * (z + 3) * Fraction(1, 6), (2 * z + 3) * Fraction(1, 6)
+
+
+def straight(slope: Fraction, z: Number) -> tuple[Number, Number]:
+    return slope * z, slope + 0 * z
+
+
+def saturating(size: Fraction, rate: Fraction, z: Number) -> tuple[Number, Number]:
+    """size (e^(rate z) - 1)."""
+    small = exp(rate * z)
+    return size * (small - 1), size * rate * small
+
+
+@lru_cache(maxsize=1 << 14)
+def at(piece: Piece, point: int, bits: int) -> tuple[Span, Span]:
+    """Value at 2^-bits and slope at 2^-SLOPE at a point, rounded outward."""
+    work = max(bits, SLOPE) + GUARD
+    start = point << (work - bits)
+    value, slope = piece(Enclosure(start, start, work))
+    drops = (value, work - bits), (slope, work - SLOPE)
+    return tuple(Span(x.lower >> drop, shift_up(x.upper, drop)) for x, drop in drops)  # type: ignore
+
+
+@dataclass(frozen=True)
+class Curve(Activation):
+    """`pieces[i]` left of `ends[i]`, the last one right of all; on each, the slope is monotone."""
+
+    ends: tuple[int, ...]
+    pieces: tuple[Piece, ...]
+
+    @property
+    def kinks(self) -> tuple[int, ...]:
+        sides = zip(self.ends, self.pieces, self.pieces[1:], strict=False)
+        return tuple(end for end, left, right in sides if left is not right)
+
+    def _parts(self, z: Span, bits: int) -> list[tuple[Piece, int, int]]:
+        """The pieces that the inside of the interval meets, each with its part of it."""
+        ends = [end << bits for end in self.ends]
+        sides = zip(self.pieces, [z.lower, *ends], [*ends, z.upper], strict=True)
+        parts = [(f, max(a, z.lower), min(b, z.upper)) for f, a, b in sides]
+        return [(f, a, b) for f, a, b in parts if a < b or a == b == z.lower == z.upper]
+
+    def gate(self, z: Span, bits: int) -> Span:
+        spans = [at(f, end, bits)[1] for f, *ends in self._parts(z, bits) for end in ends]
+        return Span(min(span.lower for span in spans), max(span.upper for span in spans))
+
+    def chosen(self, z: Span, bits: int, above: bool) -> int:
+        """README 6.4: the chord, or where the function lies beyond it, a tangent; in floats."""
+        low, high, sign = z.lower / (1 << bits), z.upper / (1 << bits), 1 if above else -1
+        (first, rise), (last, fall) = self._rough(low), self._rough(high)
+        chord = (last - first) / (high - low) if low < high else rise
+        beyond = sign * (rise - chord) > 0, sign * (fall - chord) < 0  # behind low, before high
+        if all(beyond) and len(self._parts(z, bits)) == 1:
+            chord = self._rough((low + high) / 2)[1]
+        elif any(beyond):  # the tangent through one end
+            left = above if all(beyond) else beyond[1]
+            end, value, far = (low, first, high) if left else (high, last, low)
+            near = end
+            for _ in range(40):
+                middle = (near + far) / 2
+                touched, slope = self._rough(middle)
+                passed = sign * (touched + slope * (end - middle) - value) >= 0
+                near, far = (near, middle) if passed else (middle, far)
+            chord = self._rough(far)[1]
+        return down(float(chord), SLOPE)
+
+    def _rough(self, point: float) -> tuple[float, float]:
+        return self.pieces[sum(end < point for end in self.ends)](point)
+
+    def intercept(self, slope: int, z: Span, bits: int, above: bool) -> int:
+        """README 6.4: where the gap to the line is convex, at the ends; where it is concave, below
+        a tangent."""
+        sign = 1 if above else -1
+
+        def gap(piece: Piece, point: int) -> tuple[int, Span]:
+            """Above sign (f - slope z), and its slopes."""
+            value, steep = at(piece, point, bits)
+            high = value.upper if above else -value.lower
+            rises = sorted((sign * (steep.lower - slope), sign * (steep.upper - slope)))
+            return high + shift_up(-sign * slope * point, SLOPE), Span(*rises)
+
+        found = []
+        for piece, low, high in self._parts(z, bits):
+            (left, first), (right, last) = gap(piece, low), gap(piece, high)
+            found += [left, right]
+            if first.upper > 0 > last.lower:
+                touch = self._touch(piece, slope, low, high, bits)
+                top, rise = gap(piece, touch)
+                found.append(top + shift_up(rise.upper * (high - touch), SLOPE))
+                found.append(top + shift_up(rise.lower * (low - touch), SLOPE))
+        return sign * max(found)
+
+    def _touch(self, piece: Piece, slope: int, low: int, high: int, bits: int) -> int:
+        """A point at which the slope is near the one given; any would be sound."""
+        wanted, left, right = slope / (1 << SLOPE), low / (1 << bits), high / (1 << bits)
+        falls = piece(left)[1] > piece(right)[1]
+        for _ in range(40):
+            middle = (left + right) / 2
+            left, right = (
+                (middle, right) if (piece(middle)[1] > wanted) == falls else (left, middle)
+            )
+        return min(max(down(left, bits), low), high)
+
+
+def leaky(alpha: float | Fraction = 0.009999999776482582) -> TwoSlopes:
+    if down(alpha, SLOPE) != up(alpha, SLOPE):
+        raise Unreadable(f"slope {float(alpha)!r} of LeakyRelu is no multiple of 2^-{SLOPE}")
+    return TwoSlopes(down(alpha, SLOPE), 1 << SLOPE)
+
+
+def elu(alpha: float = 1.0, gamma: float = 1.0, rate: Fraction = Fraction(1)) -> Curve:
+    """gamma z above 0, gamma alpha (e^(rate z) - 1) below."""
+    size = Fraction(alpha) * Fraction(gamma)
+    return Curve((0,), (partial(saturating, size, rate), partial(straight, Fraction(gamma))))
+
+
+RELU = TwoSlopes(0, 1 << SLOPE)
+ABS = TwoSlopes(-1 << SLOPE, 1 << SLOPE)
+SIGMOID, TANH = Curve((0,), (sigmoid, sigmoid)), Curve((0,), (tanh, tanh))
+FLAT, IDENTITY = (partial(straight, Fraction(slope)) for slope in (0, 1))
+ACTIVATIONS: dict[str, Callable[..., Activation]] = {
+    "Abs": lambda: ABS,
+    "Celu": lambda alpha=1.0: elu(alpha, 1.0, 1 / Fraction(alpha)),
+    "Elu": elu,
+    "Exp": lambda: Curve((), (exponential,)),
+    "HardSwish": lambda: Curve((-3, 3), (FLAT, hard_swish, IDENTITY)),
+    "LeakyRelu": leaky,
+    "Relu": lambda: RELU,
+    "Selu": lambda alpha=1.67326319217681884765625, gamma=1.05070102214813232421875: elu(
+        alpha, gamma
+    ),
+    "Sigmoid": lambda: SIGMOID,
+    "Softplus": lambda: Curve((), (softplus,)),
+    "Softsign": lambda: Curve((0,), (softsign, softsign)),
+    "Tanh": lambda: TANH,
+}
+"""By operator; of its attributes."""

@@ -65,7 +65,7 @@ def check(certificate: Path, network: Path, limit_seconds: float = LIMIT) -> Rep
         if kind != "proof":
             if archive.has_tree or "witness" not in manifest:
                 raise Rejected(f"a certificate of kind {kind} has a witness and no tree")
-            text = confirm(problem, asked, kind, manifest["property"], manifest["witness"])
+            text, points = confirm(problem, asked, kind, manifest["property"], manifest["witness"])
             return Report(True, text, kind, claim)
         if not archive.has_tree or "witness" in manifest:
             raise Rejected("a proof has a tree and no witness")

@@ -1,18 +1,72 @@
-"""Counterexamples and attained values, evaluated exactly on the stored weights (README 5)."""
+"""Counterexamples and attained values on the stored weights (README 5): a point is a box of zero
+width, on whose grid a piecewise linear network is evaluated without rounding."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from lipverify.checker.activations import SLOPE, Pieces, Span, TwoSlopes
+from lipverify.checker.activations import SLOPE, TwoSlopes
 from lipverify.checker.errors import Rejected
-from lipverify.checker.exact import at, common, counted, down, scalar, up
-from lipverify.checker.forward import Problem
-from lipverify.checker.network import Affine
-from lipverify.checker.objectives import Clause, Property, Slope
+from lipverify.checker.exact import common, counted, down, scalar, up
+from lipverify.checker.forward import Known, Problem
+from lipverify.checker.jacobian import Backward, blurring
+from lipverify.checker.objectives import Clause, Property, Slope, enlarged
+from lipverify.checker.region import Region
 
-Range = tuple[list[Fraction], list[Fraction]]
-"""Ends of enclosures; equal where the value is exact."""
+Range = tuple[Fraction, Fraction]
+"""An enclosure."""
+
+
+@dataclass
+class Point:
+    """`x` inside the region, what is known there, and the outputs."""
+
+    x: list[Fraction]
+    known: Known
+    outputs: list[Range]
+
+
+def evaluate(problem: Problem, x: list[Fraction], rows: Sequence[Sequence[Fraction]]) -> Point:
+    network, bits = problem.network, problem.bits
+    if all(isinstance(function, TwoSlopes) for function in network.activations):
+        fine = [common([x]), common(rows)] + [
+            max([common([form.bias]), *(part.bits for part in form.parts.values())]) + SLOPE
+            for form in network.forms
+        ]
+        bits = max(bits, sum(fine) + len(fine))
+    region = Region([down(a, bits) for a in x], [up(a, bits) for a in x], None, None)
+    at = Problem(network, region, bits, problem.clock)
+    known = Known(at)
+    last = len(network.layers)
+    values = {-1: known.box} | {
+        k: at.values(k, known.lower[k], known.upper[k]) for k in range(last)
+    }
+    return Point(x, known, ranges(at.interval(last, values), bits))
+
+
+def ranges(ends: Sequence[Sequence[int]], bits: int) -> list[Range]:
+    return [(Fraction(a, 1 << bits), Fraction(b, 1 << bits)) for a, b in zip(*ends, strict=True)]
+
+
+def apply(row: Sequence[Fraction], values: Sequence[Range]) -> Range:
+    """A row times enclosures."""
+    ends = [sorted((w * a, w * b)) for w, (a, b) in zip(row, values, strict=True)]
+    return sum((a for a, _ in ends), Fraction(0)), sum((b for _, b in ends), Fraction(0))
+
+
+def derivative(point: Point, asked: Property, step: Sequence[Fraction]) -> list[Range]:
+    """Of the rows along `step`; no preactivation may be at a kink."""
+    problem = point.known.problem
+    for layer, function in enumerate(problem.network.activations):
+        for kink in (kink << problem.bits for kink in function.kinks):
+            ends = zip(point.known.lower[layer], point.known.upper[layer], strict=True)
+            if any(low <= kink <= high for low, high in ends):
+                raise Rejected(f"witness: a preactivation of layer {layer} is at a kink")
+    seed = asked.seed(list(range(len(asked.rows))))
+    elements, _, _ = Backward(point.known).mean_split(seed)
+    lower, upper = enlarged(*elements[-1], blurring(problem, seed))
+    return [apply(step, ranges(row, problem.bits)) for row in zip(lower, upper, strict=True)]
 
 
 def confirm(
@@ -21,50 +75,42 @@ def confirm(
     kind: str,
     entry: Mapping[str, Any],
     witness: Mapping[str, Any],
-) -> str:
-    """What the points show, in words; `Rejected` if they do not show it."""
-    inputs = problem.network.inputs
-    points = [
-        [Fraction(x) for x in counted(text, inputs, "witness point")] for text in witness["points"]
-    ]
-    for number, point in enumerate(points):
-        if not problem.region.contains(point):
+) -> tuple[str, list[Point]]:
+    """What the points show, in words, and the points; `Rejected` if they do not show it."""
+    points = []
+    for number, text in enumerate(witness["points"]):
+        x = [Fraction(a) for a in counted(text, problem.network.inputs, "witness point")]
+        if not problem.region.contains(x):
             raise Rejected(f"witness point {number} is not in the region")
+        points.append(evaluate(problem, x, asked.rows))
     if asked.kind == "lipschitz":
-        return _steep(problem, asked, kind, entry, witness, points)
-    if kind != "falsified":
-        raise Rejected("only Lipschitz constants have attained values")
+        return _steep(problem, asked, kind, entry, witness, points), points
     number = witness.get("objective", 0)
-    if number >= len(asked.objectives):
-        raise Rejected(f"witness: there are {len(asked.objectives)} objectives")
+    if kind != "falsified" or number >= len(asked.objectives):
+        raise Rejected(f"witness: {kind}, objective {number} of {len(asked.objectives)}")
     goal = asked.objectives[number]
+    expected = 1 if isinstance(goal, Clause) else 2
+    if len(points) != expected:
+        raise Rejected(f"witness: {len(points)} points, expected {expected}")
     if isinstance(goal, Clause):
-        if len(points) != 1:
-            raise Rejected("witness: expected one point")
-        rows = _apply(goal.coefficients, _outputs(problem, points[0]))
-        for place, (value, offset, strict) in enumerate(
-            zip(rows[1], goal.offsets, goal.strict, strict=True)
-        ):
-            if value + offset > 0 or (strict and value + offset == 0):
-                raise Rejected(
-                    f"witness: row {place} is {float(value + offset):.9g}, which is not unsafe"
-                )
-        return f"the point is unsafe: clause {number} holds there"
+        rows = zip(goal.coefficients, goal.offsets, goal.strict, strict=True)
+        for place, (row, offset, strict) in enumerate(rows):
+            value = apply(row, points[0].outputs)[1] + offset
+            if value > 0 or (strict and value == 0):
+                raise Rejected(f"witness: row {place} is {float(value):.9g}, which is not unsafe")
+        return f"the point is unsafe: clause {number} holds there", points
     assert isinstance(goal, Slope)
-    if len(points) != 2:
-        raise Rejected("witness: expected two points")
-    step = [b - a for a, b in zip(*points, strict=True)]
+    step = [b - a for a, b in zip(points[0].x, points[1].x, strict=True)]
     if any(x for j, x in enumerate(step) if j != goal.input) or step[goal.input] <= 0:
         raise Rejected(
             f"witness: the second point has to lie above the first in input {goal.input} alone"
         )
-    first, second = (_apply(asked.rows, _outputs(problem, point)) for point in points)
-    rise = (second[0][0] - first[1][0], second[1][0] - first[0][0])
-    least = rise[0] if goal.sign > 0 else -rise[1]
-    if not least > asked.exact_threshold * step[goal.input]:
+    first, second = (apply(asked.rows[0], point.outputs) for point in points)
+    rise = second[0] - first[1], second[1] - first[0]
+    if not (rise[0] if goal.sign > 0 else -rise[1]) > asked.exact_threshold * step[goal.input]:
         raise Rejected("witness: the two points do not break the inequality")
-    by = float(step[goal.input])
-    return f"the output changes by {float(rise[0]):.9g} where input {goal.input} rises by {by:.9g}"
+    by = f"{float(rise[0]):.9g} where input {goal.input} rises by {float(step[goal.input]):.9g}"
+    return f"the output changes by {by}", points
 
 
 def _steep(
@@ -73,175 +119,47 @@ def _steep(
     kind: str,
     entry: Mapping[str, Any],
     witness: Mapping[str, Any],
-    points: list[list[Fraction]],
+    points: list[Point],
 ) -> str:
     """||R f(x) - R f(x')|| or ||R J d|| against a multiple of the input's norm."""
-    norm, output_norm = entry["input_norm"], entry["output_norm"]
+    factor = asked.exact_threshold
     if kind == "attained":
-        if "at_least" not in witness:
-            raise Rejected("witness: lacks at_least")
-        factor = Fraction(scalar(witness["at_least"], "at_least"))
-    else:
-        factor = asked.exact_threshold
+        factor = Fraction(scalar(witness.get("at_least", ""), "at_least"))
     if len(points) == 2:
-        low, high = (_apply(asked.rows, _outputs(problem, point)) for point in points)
-        change = (
-            [b - a for a, b in zip(low[1], high[0], strict=True)],
-            [b - a for a, b in zip(low[0], high[1], strict=True)],
-        )
-        step = [b - a for a, b in zip(*points, strict=True)]
+        low, high = ([apply(row, point.outputs) for row in asked.rows] for point in points)
+        change = [(b[0] - a[1], b[1] - a[0]) for a, b in zip(low, high, strict=True)]
+        step = [b - a for a, b in zip(points[0].x, points[1].x, strict=True)]
     else:
-        if "direction" not in witness:
-            raise Rejected("witness: one point needs a direction")
-        step = [Fraction(x) for x in counted(witness["direction"], len(points[0]), "direction")]
-        if not any(_feasible(problem, points[0], [sign * x for x in step]) for sign in (1, -1)):
+        numbers = counted(witness.get("direction", ""), problem.network.inputs, "direction")
+        step = [Fraction(number) for number in numbers]
+        if not any(feasible(problem.region, points[0].x, [s * x for x in step]) for s in (1, -1)):
             raise Rejected("witness: the direction leads out of the region both ways")
-        change = _apply(asked.rows, _derivative(problem, points[0], step))
+        change = derivative(points[0], asked, step)
     if not any(step):
         raise Rejected("witness: the points are one")
-    least = [max(a, -b, Fraction(0)) for a, b in zip(*change, strict=True)]
-    # Powers of norms: no root is needed to compare.
-    top, bottom = _power(least, output_norm), _power(step, norm)
-    if output_norm == "2" and norm != "2":
-        bottom **= 2
-    if norm == "2" and output_norm != "2":
-        top **= 2
-    scale = factor**2 if "2" in (norm, output_norm) else factor
-    if factor >= 0 and not (top > scale * bottom or (kind == "attained" and top == scale * bottom)):
+    # Squares of norms: no root is needed to compare.
+    top = square([max(a, -b, Fraction(0)) for a, b in change], entry["output_norm"])
+    bottom = factor * abs(factor) * square(step, entry["input_norm"])
+    if not (top > bottom or (kind == "attained" and top == bottom)):
         raise Rejected(f"witness: the quotient there does not reach {float(factor):.9g}")
     least = "of at least" if kind == "attained" else "above"
     return f"a Lipschitz constant {least} {float(factor):.9g} is attained"
 
 
-def _power(vector: Sequence[Fraction], norm: str) -> Fraction:
-    """The norm; squared for norm 2."""
+def square(vector: Sequence[Fraction], norm: str) -> Fraction:
+    """The square of the norm."""
     sizes = [abs(x) for x in vector]
-    if norm == "inf":
-        return max(sizes)
-    return sum((x * x for x in sizes) if norm == "2" else sizes, Fraction(0))
+    if norm == "2":
+        return sum((x * x for x in sizes), Fraction(0))
+    return (max(sizes) if norm == "inf" else sum(sizes, Fraction(0))) ** 2
 
 
-def _feasible(problem: Problem, point: Sequence[Fraction], step: Sequence[Fraction]) -> bool:
+def feasible(region: Region, point: Sequence[Fraction], step: Sequence[Fraction]) -> bool:
     """Whether point + t step is in the region for small t > 0."""
-    region = problem.region
-    if region.ball is not None:
-        if region.depth(list(point)) <= 0 or any(
-            x and not r for x, r in zip(step, region.ball.radius, strict=True)
-        ):
-            return False
-    if region.exact is None:
-        return True
-    return all(
-        (d <= 0 or x < high) and (d >= 0 or x > low)
-        for x, d, low, high in zip(point, step, *region.exact, strict=True)
-    )
-
-
-def _apply(rows: Sequence[Sequence[Fraction]], values: Range) -> Range:
-    """Rows times a vector of enclosures."""
-    lower, upper = values
-    ends = [
-        (
-            sum(
-                (w * (a if w > 0 else b) for w, a, b in zip(row, lower, upper, strict=True)),
-                Fraction(0),
-            ),
-            sum(
-                (w * (b if w > 0 else a) for w, a, b in zip(row, lower, upper, strict=True)),
-                Fraction(0),
-            ),
-        )
-        for row in rows
-    ]
-    return [a for a, _ in ends], [b for _, b in ends]
-
-
-def _map(form: Affine, values: Mapping[int, Range], constants: bool) -> Range:
-    """The affine map, exactly, on enclosures of its sources."""
-    bias = form.bias if constants else [Fraction(0)] * form.size
-    spread = form.bias_blur if constants else [Fraction(0)] * form.size
-    lower = [b - s for b, s in zip(bias, spread, strict=True)]
-    upper = [b + s for b, s in zip(bias, spread, strict=True)]
-    for source, matrix in form.parts.items():
-        low, high = values[source]
-        bits = common([low, high])
-        twice = [a + b for a, b in zip(at(low, bits), at(high, bits), strict=True)]
-        width = [b - a for a, b in zip(at(low, bits), at(high, bits), strict=True)]
-        middle = matrix.transposed.after([twice])[0]
-        radius = matrix.magnitude.transposed.after([width])[0] if any(width) else [0] * form.size
-        one = 1 << (bits + matrix.bits + 1)
-        extra = [0] * form.size
-        if source in form.blur:
-            reach = at([max(abs(a), abs(b)) for a, b in zip(low, high, strict=True)], bits)
-            blur = form.blur[source]
-            extra = [
-                Fraction(x, 1 << (bits + blur.bits)) for x in blur.transposed.after([reach])[0]
-            ]
-        for i, (m, r) in enumerate(zip(middle, radius, strict=True)):
-            lower[i] += Fraction(m - r, one) - extra[i]
-            upper[i] += Fraction(m + r, one) + extra[i]
-    return lower, upper
-
-
-def _forward(problem: Problem, point: list[Fraction]) -> tuple[list[Range], Range]:
-    """Enclosures of all preactivations, and of the outputs."""
-    network, bits = problem.network, problem.bits
-    values: dict[int, Range] = {-1: (point, point)}
-    found = []
-    for layer, (form, function) in enumerate(zip(network.layers, network.activations, strict=True)):
-        lower, upper = _map(form, values, True)
-        found.append((lower, upper))
-        if isinstance(function, TwoSlopes | Pieces) and lower == upper:
-            exact = [function.exact(z) for z in lower]
-            values[layer] = exact, exact
-        else:
-            spans = [
-                function.range(Span(down(a, bits), up(b, bits)), bits)
-                for a, b in zip(lower, upper, strict=True)
-            ]
-            values[layer] = (
-                [Fraction(s.lower, 1 << bits) for s in spans],
-                [Fraction(s.upper, 1 << bits) for s in spans],
-            )
-    return found, _map(network.output, values, True)
-
-
-def _outputs(problem: Problem, point: list[Fraction]) -> Range:
-    return _forward(problem, point)[1]
-
-
-def _derivative(problem: Problem, point: list[Fraction], step: list[Fraction]) -> Range:
-    """The outputs' derivative along `step`; no preactivation may be at a kink."""
-    network, bits = problem.network, problem.bits
-    preactivations, _ = _forward(problem, point)
-    values: dict[int, Range] = {-1: (step, step)}
-    for layer, (form, function) in enumerate(zip(network.layers, network.activations, strict=True)):
-        lower, upper = _map(form, values, False)
-        made: list[tuple[Fraction, Fraction]] = []
-        for a, b, low, high in zip(*preactivations[layer], lower, upper, strict=True):
-            if isinstance(function, TwoSlopes | Pieces):
-                slope = function.slope_at(a)
-                if (
-                    slope is None
-                    or slope != function.slope_at(b)
-                    or any(a <= kink <= b for kink in _kinks(function))
-                ):
-                    raise Rejected(f"witness: a preactivation of layer {layer} is at a kink")
-                slopes = slope, slope
-            else:
-                gate = function.gate(Span(down(a, bits), up(b, bits)), bits)
-                slopes = Fraction(gate.lower, 1 << SLOPE), Fraction(gate.upper, 1 << SLOPE)
-            corners = [s * end for s in slopes for end in (low, high)]
-            made.append((min(corners), max(corners)))
-        values[layer] = [low for low, _ in made], [high for _, high in made]
-    return _map(network.output, values, False)
-
-
-def _kinks(function: TwoSlopes | Pieces) -> Sequence[Fraction]:
-    return (
-        function.kinks
-        if isinstance(function, Pieces)
-        else (Fraction(0),)
-        if function.below != function.above
-        else ()
-    )
+    if region.ball and (
+        region.depth(point) <= 0
+        or any(x and not r for x, r in zip(step, region.ball.radius, strict=True))
+    ):
+        return False
+    sides = zip(point, step, *region.exact, strict=True) if region.exact else ()
+    return all((d <= 0 or x < high) and (d >= 0 or x > low) for x, d, low, high in sides)

@@ -12,11 +12,12 @@ import torch
 from onnx import helper, numpy_helper
 
 from lipverify.checker import Rejected, Unreadable
+from lipverify.checker.activations import ACTIVATIONS
 from lipverify.checker.archive import Clock
 from lipverify.checker.forward import Problem
-from lipverify.checker.network import OPERATORS, load
+from lipverify.checker.network import MOVES, OPERATORS, load
 from lipverify.checker.region import Region
-from lipverify.checker.witness import _forward
+from lipverify.checker.witness import evaluate as evaluated
 from lipverify.graph.evaluate import output
 from lipverify.network import load_network
 from tests.checker import handmade
@@ -34,10 +35,8 @@ def evaluate(network: Path, x: np.ndarray, **more: Any) -> tuple[np.ndarray, flo
     ends = [int(value * 2**128) for value in point]
     net = load(network, entry(network, **more))
     problem = Problem(net, Region(ends, ends, None, None), 128, Clock(60))
-    lower, upper = _forward(problem, point)[1]
-    return np.array([float(a) for a in lower]), float(
-        max(b - a for a, b in zip(lower, upper, strict=True))
-    )
+    found = evaluated(problem, point, []).outputs
+    return np.array([float(a) for a, _ in found]), float(max(b - a for a, b in found))
 
 
 def agree(network: Path, shape: list[int]) -> None:
@@ -139,6 +138,86 @@ SMALL: dict[str, tuple[list[int], list[Any], list[Any]]] = {
         ],
         [whole("shape", 0, -1), constant("w", 3, 12), constant("k", 3)],
     ),
+    "moves": (
+        [1, 2, 3, 4],
+        [
+            node("Slice", "input", "starts", "ends", "axes", "steps", to="a"),
+            node("Gather", "a", "picked", to="b", axis=1),
+            node("Pad", "b", "pads", to="c"),
+            node("Tile", "c", "repeats", to="d"),
+            node("Shape", "k", to="shape"),
+            node("Expand", "d", "shape", to="e"),
+            helper.make_node("Split", ["e", "sizes"], ["f", "g"], axis=3),
+            node("Relu", "f", to="h"),
+            helper.make_node("Cast", ["h"], ["i"], to=1),
+            node("Sum", "h", "i", "k", to="j"),
+            node("ReduceSum", "j", "last", to="l", keepdims=0),
+            node("ReduceMean", "g", to="m", axes=[-1, 1], keepdims=1),
+            node("Squeeze", "m", to="n"),
+            node("Tanh", "n", to="o"),
+            node("MatMul", "o", "v", to="p"),
+            node("Flatten", "l", to="q", axis=-1),
+            node("Add", "q", "p", to="output"),
+        ],
+        [
+            whole("starts", -1, 0),
+            whole("ends", -(2**62), 3),
+            whole("axes", 3, -2),
+            whole("steps", -2, 2),
+            whole("picked", 1, 0, -1),
+            whole("pads", 0, 1, 0, 1, 0, 0, 0, 2),
+            whole("repeats", 1, 1, 2, 1),
+            whole("sizes", 2, 3),
+            whole("last", -1),
+            constant("k", 1, 4, 4, 1),
+            constant("v", 4),
+        ],
+    ),
+    "blocks": (
+        [1, 4, 2, 3],
+        [
+            node("DepthToSpace", "input", to="a", blocksize=2),
+            node("SpaceToDepth", "a", to="b", blocksize=2),
+            helper.make_node("Split", ["b"], ["c", "d"], axis=1),
+            node("Mul", "c", "two", to="e"),
+            node("Concat", "e", "d", "x", to="f", axis=1),
+            node("MatMul", "f", "w", to="g"),
+            node("Gemm", "u", "v", to="h", transA=1, alpha=0.25),
+            node("Mul", "h", "g", to="output"),
+        ],
+        [
+            constant("two", 1),
+            constant("x", 1, 1, 2, 3),
+            constant("w", 5, 3, 2),
+            constant("u", 3, 2),
+            constant("v", 3, 2),
+        ],
+    ),
+    "activations": (
+        [1, 6],
+        [
+            node("Relu", "input", to="a"),
+            node("Abs", "a", to="b"),
+            node("LeakyRelu", "b", to="c", alpha=-0.25),
+            node("Elu", "c", to="d", alpha=0.5),
+            node("Selu", "d", to="e"),
+            node("Celu", "e", to="f", alpha=3.0),
+            node("Softplus", "f", to="g"),
+            node("Softsign", "g", to="h"),
+            node("HardSwish", "h", to="i"),
+            node("HardSigmoid", "i", to="j", alpha=0.5),
+            node("Exp", "j", to="k"),
+            node("Tanh", "k", to="l"),
+            node("Sigmoid", "l", to="m"),
+            node("Clip", "m", "", "high", to="n"),
+            node("Clip", "n", "low", to="o"),
+            node("Clip", "o", to="output"),
+        ],
+        [
+            numpy_helper.from_array(np.float32(0.5), "low"),
+            numpy_helper.from_array(np.float32(0.75), "high"),
+        ],
+    ),
 }
 
 
@@ -151,7 +230,7 @@ def test_operators(tmp_path: Path, name: str) -> None:
 
 def test_every_operator_is_tested() -> None:
     used = {node.op_type for _, nodes, _ in SMALL.values() for node in nodes}
-    assert used == set(OPERATORS)
+    assert used == {*OPERATORS, *MOVES, *ACTIVATIONS, "Clip", "HardSigmoid"}
 
 
 def test_preprocessing_and_fixed_inputs(tmp_path: Path) -> None:
