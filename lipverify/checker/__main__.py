@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lipverify.checker import LIMIT, Unreadable, check
+from lipverify.checker.replay import replay, shown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,11 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Unreadable as error:
         sys.stderr.write(f"lipverify.checker: {error}\n")
         return 3
+    replayed = replay(given.certificate, given.network) if report.outputs else []
+    lines = [f"{report.verdict}: {report.claim}: {report.reason}", *shown(report, replayed)]
     if given.json:
-        sys.stdout.write(json.dumps(asdict(report)) + "\n")
-    else:
-        verdict = "accepted" if report.accepted else "rejected"
-        sys.stdout.write(f"{verdict}: {report.claim}: {report.reason}\n")
+        lines = [json.dumps({**asdict(report), "onnxruntime": replayed})]
+    sys.stdout.write("\n".join(lines) + "\n")
     return 0 if report.accepted else 1
 
 

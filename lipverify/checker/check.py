@@ -1,6 +1,6 @@
 """The check of a certificate: manifest, network, then the tree node by node (README 3)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,12 @@ class Report:
     nodes: int = 0
     leaves: int = 0
     rules: Mapping[str, int] | None = None
+    outputs: Sequence[Sequence[float]] = ()
+    """The network's at each point of a witness, rounded to float64."""
+
+    @property
+    def verdict(self) -> str:
+        return "accepted" if self.accepted else "rejected"
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,9 @@ def check(certificate: Path, network: Path, limit_seconds: float = LIMIT) -> Rep
         if kind != "proof":
             if archive.has_tree or "witness" not in manifest:
                 raise Rejected(f"a certificate of kind {kind} has a witness and no tree")
-            text, points = confirm(problem, asked, kind, manifest["property"], manifest["witness"])
-            return Report(True, text, kind, claim)
+            entry, witness = manifest["property"], manifest["witness"]
+            text, outputs = confirm(problem, asked, kind, entry, witness)
+            return Report(True, text, kind, claim, outputs=outputs)
         if not archive.has_tree or "witness" in manifest:
             raise Rejected("a proof has a tree and no witness")
         return _tree(archive, problem, Closer(asked), claim)

@@ -75,16 +75,17 @@ def confirm(
     kind: str,
     entry: Mapping[str, Any],
     witness: Mapping[str, Any],
-) -> tuple[str, list[Point]]:
-    """What the points show, in words, and the points; `Rejected` if they do not show it."""
-    points = []
+) -> tuple[str, list[list[float]]]:
+    """What the points show, in words, and the outputs there; `Rejected` if they do not show it."""
+    points: list[Point] = []
     for number, text in enumerate(witness["points"]):
         x = [Fraction(a) for a in counted(text, problem.network.inputs, "witness point")]
         if not problem.region.contains(x):
             raise Rejected(f"witness point {number} is not in the region")
         points.append(evaluate(problem, x, asked.rows))
+    outputs = [[float(a + b) / 2 for a, b in point.outputs] for point in points]
     if asked.kind == "lipschitz":
-        return _steep(problem, asked, kind, entry, witness, points), points
+        return _steep(problem, asked, kind, entry, witness, points), outputs
     number = witness.get("objective", 0)
     if kind != "falsified" or number >= len(asked.objectives):
         raise Rejected(f"witness: {kind}, objective {number} of {len(asked.objectives)}")
@@ -98,7 +99,7 @@ def confirm(
             value = apply(row, points[0].outputs)[1] + offset
             if value > 0 or (strict and value == 0):
                 raise Rejected(f"witness: row {place} is {float(value):.9g}, which is not unsafe")
-        return f"the point is unsafe: clause {number} holds there", points
+        return f"the point is unsafe: clause {number} holds there", outputs
     assert isinstance(goal, Slope)
     step = [b - a for a, b in zip(points[0].x, points[1].x, strict=True)]
     if any(x for j, x in enumerate(step) if j != goal.input) or step[goal.input] <= 0:
@@ -110,7 +111,7 @@ def confirm(
     if not (rise[0] if goal.sign > 0 else -rise[1]) > asked.exact_threshold * step[goal.input]:
         raise Rejected("witness: the two points do not break the inequality")
     by = f"{float(rise[0]):.9g} where input {goal.input} rises by {float(step[goal.input]):.9g}"
-    return f"the output changes by {by}", points
+    return f"the output changes by {by}", outputs
 
 
 def _steep(

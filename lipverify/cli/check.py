@@ -26,6 +26,7 @@ def command(
 ) -> int:
     """Check a certificate in exact arithmetic: exit code 0 accepted, 1 rejected."""
     from lipverify.checker import Unreadable, check
+    from lipverify.checker.replay import replay, shown
     from lipverify.cli.output import STDOUT, check_writable, write_json
 
     check_writable(json, "--json")
@@ -33,9 +34,10 @@ def command(
         report = check(Path(certificate), Path(network), limit_seconds)
     except Unreadable as error:
         raise InputError(str(error)) from error
+    replayed = replay(Path(certificate), Path(network)) if report.outputs else []
     console = stderr() if json == STDOUT else stdout()
-    verdict = "accepted" if report.accepted else "rejected"
-    console.print(f"{verdict}: {report.claim}: {report.reason}", soft_wrap=True, markup=False)
+    for line in (f"{report.verdict}: {report.claim}: {report.reason}", *shown(report, replayed)):
+        console.print(line, soft_wrap=True, markup=False)
     if json is not None:
-        write_json(json, asdict(report))
+        write_json(json, {**asdict(report), "onnxruntime": replayed})
     return ExitCode.VERIFIED if report.accepted else ExitCode.FALSIFIED

@@ -1,5 +1,7 @@
 """Counterexamples and attained values in exact arithmetic."""
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 from lipverify.checker import Report, check
+from lipverify.checker.__main__ import main
 from tests.checker import handmade, truth
 from tests.checker.test_rules import LOWER, SIZES, UPPER
 
@@ -127,3 +130,61 @@ def test_norms_and_activations(tmp_path: Path, name: str, norms: tuple[str, str]
             assert (
                 ask(tmp_path, network, "falsified", broken, **extra, region=region).accepted is good
             )
+
+
+def test_both_numbers_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exact outputs beside onnxruntime's, with preprocessing; the verdict does not need it."""
+    network, weights, biases = handmade.random_mlp(tmp_path / "n.onnx", 3, [3, 5, 2])
+    points = [np.array([0.1, -0.2, 0.3]), np.array([0.4, 0.0, -0.5])]
+    witness = {"points": [handmade.floats(x) for x in points], "at_least": handmade.scalar(0.0)}
+    area, asked = handmade.box([-1] * 3, [1] * 3), handmade.lipschitz(9.0)
+    head = handmade.manifest(network, area, asked, witness=witness, kind="attained")
+    head["network"]["preprocessing"] = {"mean": handmade.floats([0.5]), "std": handmade.floats([3])}
+    path = handmade.write(tmp_path / "w.lipcert", head, None)
+    assert main([str(path), str(network), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    x = (np.array(points) - 0.5) / 3
+    truth_there = truth.values(weights, biases, "Relu", x)[-1]
+    assert np.array(found["outputs"]) == pytest.approx(truth_there, abs=1e-14)
+    assert np.array(found["onnxruntime"]) == pytest.approx(truth_there, abs=1e-6)
+    assert np.array(found["onnxruntime"]) != pytest.approx(truth_there, abs=1e-12)  # float32
+    assert main([str(path), str(network)]) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith("accepted") and len(lines) == 2
+    assert lines[1].startswith(f"outputs at point 1: exact {truth_there[1][0]:.9g}, ")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert main([str(path), str(network)]) == 0
+    assert capsys.readouterr().out.count("onnxruntime is not installed") == 2
+    monkeypatch.undo()
+    broken = {**head, "witness": {**witness, "at_least": handmade.scalar(1e9)}}
+    assert main([str(handmade.write(path, broken, None)), str(network)]) == 1
+    assert "onnxruntime" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["Softplus", "Elu", "Exp", "Softsign"])
+def test_smooth_functions(tmp_path: Path, name: str) -> None:
+    """Values and derivatives in enclosures, against float64."""
+    functions = {
+        "Softplus": (lambda z: np.logaddexp(z, 0), lambda z: 1 / (1 + np.exp(-z))),
+        "Elu": (lambda z: np.where(z > 0, z, np.expm1(z)), lambda z: np.exp(np.minimum(z, 0))),
+        "Exp": (np.exp, np.exp),
+        "Softsign": (lambda z: z / (1 + abs(z)), lambda z: 1 / (1 + abs(z)) ** 2),
+    }
+    function, slope = functions[name]
+    network, weights, biases = handmade.random_mlp(tmp_path / "n.onnx", 4, [3, 6, 1], name)
+    first, last = (weight.astype(float) for weight in weights)
+    x = np.array([[0.1, -0.2, 0.3], [0.4, 0.0, -0.5]])
+    direction, area = np.array([1.0, -2.0, 0.5]), handmade.box([-1] * 3, [1] * 3)
+    z = x @ first.T + biases[0]
+    pair = abs(np.diff(function(z) @ last[0]))[0] / abs(x[0] - x[1]).max()
+    steep = abs(last[0] * slope(z[0]) @ first @ direction) / 2
+    for value, extra in (
+        (pair, {"points": list(x)}),
+        (steep, {"points": [x[0]], "direction": handmade.floats(direction)}),
+    ):
+        for factor, good in ((1 - 1e-9, True), (1 + 1e-9, False)):
+            extra["at_least"] = handmade.scalar(value * factor)
+            asked = handmade.lipschitz(9.0)
+            assert ask(tmp_path, network, "attained", asked, **extra, region=area).accepted is good

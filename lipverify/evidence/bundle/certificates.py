@@ -62,7 +62,7 @@ def check(certificate: Path, network: Path, seconds: float | None = None) -> Che
     except subprocess.TimeoutExpired:
         return Check("not checked", f"the checker did not end within {seconds:g} s")
     said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    detail = said[-1] if said else ""
+    detail = said[0] if said else ""  # more lines may follow, about a witness's points
     # What the checker says names files of this machine, which have no place in a bundle.
     for path in (certificate, network):
         detail = detail.replace(str(path), path.name)
