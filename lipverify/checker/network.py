@@ -294,17 +294,20 @@ def weighted(entries: Iterable[Any], factors: Iterable[Any], errors: Iterable[An
         moves = moves or type(entry) is Form
         if entry is ZERO or not (factor.numerator or error):
             continue
-        own: dict[Any, Any] = entry.terms if type(entry) is Form else {None: entry}
-        if factor is ONE and not terms:
-            terms = dict(own)
-        else:
-            for key, value in own.items():
-                share = factor if value is ONE else factor * value
-                terms[key] = terms[key] + share if key in terms else share
+        own: Any = entry.terms if type(entry) is Form else {None: entry}
+        rough: Any = entry.blur if type(entry) is Form else None
+        if factor is ONE and not (terms or blur or error):
+            terms, blur = dict(own), dict(rough or {})
+            continue
+        for key, value in own.items():
+            share = factor if value is ONE else factor * value
+            terms[key] = terms[key] + share if key in terms else share
         for key, value in own.items() if error else ():
             blur[key] = blur.get(key, ZERO) + abs(value) * error
-        for key, value in entry.blur.items() if type(entry) is Form else ():
-            blur[key] = blur.get(key, ZERO) + value * (abs(factor) + error)  # type: ignore[arg-type]
+        if rough:
+            reach = abs(factor) + error
+            for key, value in rough.items():
+                blur[key] = blur.get(key, ZERO) + value * reach
     return Form(terms, blur) if moves else terms.get(None, ZERO)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lipverify.checker.activations import SLOPE, TwoSlopes
 from lipverify.checker.errors import Rejected
-from lipverify.checker.exact import common, counted, down, scalar, up
+from lipverify.checker.exact import at, common, counted, down, scalar, up
 from lipverify.checker.forward import Known, Problem
 from lipverify.checker.jacobian import Backward, blurring
 from lipverify.checker.objectives import Clause, Property, Slope, enlarged
@@ -16,43 +16,46 @@ from lipverify.checker.region import Region
 
 Range = tuple[Fraction, Fraction]
 """An enclosure."""
+Ends = tuple[list[int], list[int]]
+"""Enclosures, at a power of two."""
 
 
 @dataclass
 class Point:
-    """`x` inside the region, what is known there, and the outputs."""
+    """`x` inside the region, what is known there, and the outputs at 2^-bits."""
 
     x: list[Fraction]
     known: Known
-    outputs: list[Range]
+    outputs: Ends
+    bits: int
 
 
 def evaluate(problem: Problem, x: list[Fraction], rows: Sequence[Sequence[Fraction]]) -> Point:
     network, bits = problem.network, problem.bits
-    if all(isinstance(function, TwoSlopes) for function in network.activations):
-        fine = [common([x]), common(rows)] + [
-            max([common([form.bias]), *(part.bits for part in form.parts.values())]) + SLOPE
-            for form in network.forms
-        ]
-        bits = max(bits, sum(fine) + len(fine))
+    linear = [f for f in network.activations if isinstance(f, TwoSlopes)]
+    if len(linear) == len(network.activations):  # enough bits for no rounding at all
+        slopes = [Fraction(s, 1 << SLOPE) for f in linear for s in (f.below, f.above)]
+        parts = [common([x]), common(rows), (common([slopes]) + 1) * len(network.forms)]
+        for form in network.forms:
+            parts.append(max([common([form.bias]), *(m.bits for m in form.parts.values())]))
+        bits = max(bits, sum(parts))
     region = Region([down(a, bits) for a in x], [up(a, bits) for a in x], None, None)
-    at = Problem(network, region, bits, problem.clock)
-    known = Known(at)
+    there = Problem(network, region, bits, problem.clock)
+    known = Known(there)
     last = len(network.layers)
     values = {-1: known.box} | {
-        k: at.values(k, known.lower[k], known.upper[k]) for k in range(last)
+        k: there.values(k, known.lower[k], known.upper[k]) for k in range(last)
     }
-    return Point(x, known, ranges(at.interval(last, values), bits))
+    return Point(x, known, there.interval(last, values), bits)
 
 
-def ranges(ends: Sequence[Sequence[int]], bits: int) -> list[Range]:
-    return [(Fraction(a, 1 << bits), Fraction(b, 1 << bits)) for a, b in zip(*ends, strict=True)]
-
-
-def apply(row: Sequence[Fraction], values: Sequence[Range]) -> Range:
+def apply(row: Sequence[Fraction], ends: Ends, bits: int) -> Range:
     """A row times enclosures."""
-    ends = [sorted((w * a, w * b)) for w, (a, b) in zip(row, values, strict=True)]
-    return sum((a for a, _ in ends), Fraction(0)), sum((b for _, b in ends), Fraction(0))
+    grid = common([row])
+    entries = list(zip(at(row, grid), *ends, strict=True))
+    low = sum(w * (a if w > 0 else b) for w, a, b in entries)
+    high = sum(w * (b if w > 0 else a) for w, a, b in entries)
+    return Fraction(low, 1 << (grid + bits)), Fraction(high, 1 << (grid + bits))
 
 
 def derivative(point: Point, asked: Property, step: Sequence[Fraction]) -> list[Range]:
@@ -66,7 +69,7 @@ def derivative(point: Point, asked: Property, step: Sequence[Fraction]) -> list[
     seed = asked.seed(list(range(len(asked.rows))))
     elements, _, _ = Backward(point.known).mean_split(seed)
     lower, upper = enlarged(*elements[-1], blurring(problem, seed))
-    return [apply(step, ranges(row, problem.bits)) for row in zip(lower, upper, strict=True)]
+    return [apply(step, ends, problem.bits) for ends in zip(lower, upper, strict=True)]
 
 
 def confirm(
@@ -83,7 +86,10 @@ def confirm(
         if not problem.region.contains(x):
             raise Rejected(f"witness point {number} is not in the region")
         points.append(evaluate(problem, x, asked.rows))
-    outputs = [[float(a + b) / 2 for a, b in point.outputs] for point in points]
+    outputs = [
+        [float(Fraction(a + b, 2 << point.bits)) for a, b in zip(*point.outputs, strict=True)]
+        for point in points
+    ]
     if asked.kind == "lipschitz":
         return _steep(problem, asked, kind, entry, witness, points), outputs
     number = witness.get("objective", 0)
@@ -96,7 +102,7 @@ def confirm(
     if isinstance(goal, Clause):
         rows = zip(goal.coefficients, goal.offsets, goal.strict, strict=True)
         for place, (row, offset, strict) in enumerate(rows):
-            value = apply(row, points[0].outputs)[1] + offset
+            value = apply(row, points[0].outputs, points[0].bits)[1] + offset
             if value > 0 or (strict and value == 0):
                 raise Rejected(f"witness: row {place} is {float(value):.9g}, which is not unsafe")
         return f"the point is unsafe: clause {number} holds there", outputs
@@ -106,7 +112,7 @@ def confirm(
         raise Rejected(
             f"witness: the second point has to lie above the first in input {goal.input} alone"
         )
-    first, second = (apply(asked.rows[0], point.outputs) for point in points)
+    first, second = (apply(asked.rows[0], point.outputs, point.bits) for point in points)
     rise = second[0] - first[1], second[1] - first[0]
     if not (rise[0] if goal.sign > 0 else -rise[1]) > asked.exact_threshold * step[goal.input]:
         raise Rejected("witness: the two points do not break the inequality")
@@ -127,7 +133,9 @@ def _steep(
     if kind == "attained":
         factor = Fraction(scalar(witness.get("at_least", ""), "at_least"))
     if len(points) == 2:
-        low, high = ([apply(row, point.outputs) for row in asked.rows] for point in points)
+        low, high = (
+            [apply(row, point.outputs, point.bits) for row in asked.rows] for point in points
+        )
         change = [(b[0] - a[1], b[1] - a[0]) for a, b in zip(low, high, strict=True)]
         step = [b - a for a, b in zip(points[0].x, points[1].x, strict=True)]
     else:

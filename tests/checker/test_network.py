@@ -35,8 +35,10 @@ def evaluate(network: Path, x: np.ndarray, **more: Any) -> tuple[np.ndarray, flo
     ends = [int(value * 2**128) for value in point]
     net = load(network, entry(network, **more))
     problem = Problem(net, Region(ends, ends, None, None), 128, Clock(60))
-    found = evaluated(problem, point, []).outputs
-    return np.array([float(a) for a, _ in found]), float(max(b - a for a, b in found))
+    there = evaluated(problem, point, [])
+    lower, upper = (np.array(ends, dtype=object) for ends in there.outputs)
+    one = 1 << there.bits
+    return np.array([a / one for a in lower]), max(upper - lower) / one
 
 
 def agree(network: Path, shape: list[int]) -> None:
