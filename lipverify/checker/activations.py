@@ -178,6 +178,8 @@ def log1p(y: Number) -> Number:
     guess = y._like(math.log1p(y.lower / (1 << y.bits)))
     for _ in range((y.bits // 53).bit_length()):
         rest = (1 + y) * exp(-guess) - 1
+        if rest.lower < -1 << (y.bits - 1):
+            raise Rejected("log1p: the guess was no guess")
         found = guess + rest - Enclosure(0, (rest * rest).upper, y.bits)
         guess = Enclosure(found.lower, found.lower, y.bits)
     return found
