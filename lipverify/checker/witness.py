@@ -22,12 +22,12 @@ Ends = tuple[list[int], list[int]]
 
 @dataclass
 class Point:
-    """`x` inside the region, what is known there, and the outputs at 2^-bits."""
+    """The problem on `x` alone; preactivations by layer and outputs, at its 2^-bits."""
 
     x: list[Fraction]
-    known: Known
+    problem: Problem
+    layers: list[Ends]
     outputs: Ends
-    bits: int
 
 
 def evaluate(problem: Problem, x: list[Fraction], rows: Sequence[Sequence[Fraction]]) -> Point:
@@ -41,12 +41,11 @@ def evaluate(problem: Problem, x: list[Fraction], rows: Sequence[Sequence[Fracti
         bits = max(bits, sum(parts))
     region = Region([down(a, bits) for a in x], [up(a, bits) for a in x], None, None)
     there = Problem(network, region, bits, problem.clock)
-    known = Known(there)
-    last = len(network.layers)
-    values = {-1: known.box} | {
-        k: there.values(k, known.lower[k], known.upper[k]) for k in range(last)
-    }
-    return Point(x, known, there.interval(last, values), bits)
+    values, layers = {-1: (region.lower, region.upper)}, []
+    for layer in range(len(network.layers)):
+        layers.append(there.interval(layer, values))
+        values[layer] = there.values(layer, *layers[layer])
+    return Point(x, there, layers, there.interval(len(layers), values))
 
 
 def apply(row: Sequence[Fraction], ends: Ends, bits: int) -> Range:
@@ -60,14 +59,12 @@ def apply(row: Sequence[Fraction], ends: Ends, bits: int) -> Range:
 
 def derivative(point: Point, asked: Property, step: Sequence[Fraction]) -> list[Range]:
     """Of the rows along `step`; no preactivation may be at a kink."""
-    problem = point.known.problem
+    problem, seed = point.problem, asked.seed(list(range(len(asked.rows))))
     for layer, function in enumerate(problem.network.activations):
         for kink in (kink << problem.bits for kink in function.kinks):
-            ends = zip(point.known.lower[layer], point.known.upper[layer], strict=True)
-            if any(low <= kink <= high for low, high in ends):
+            if any(low <= kink <= high for low, high in zip(*point.layers[layer], strict=True)):
                 raise Rejected(f"witness: a preactivation of layer {layer} is at a kink")
-    seed = asked.seed(list(range(len(asked.rows))))
-    elements, _, _ = Backward(point.known).mean_split(seed)
+    elements, _, _ = Backward(Known(problem)).mean_split(seed)
     lower, upper = enlarged(*elements[-1], blurring(problem, seed))
     return [apply(step, ends, problem.bits) for ends in zip(lower, upper, strict=True)]
 
@@ -87,7 +84,10 @@ def confirm(
             raise Rejected(f"witness point {number} is not in the region")
         points.append(evaluate(problem, x, asked.rows))
     outputs = [
-        [float(Fraction(a + b, 2 << point.bits)) for a, b in zip(*point.outputs, strict=True)]
+        [
+            float(Fraction(a + b, 2 << point.problem.bits))
+            for a, b in zip(*point.outputs, strict=True)
+        ]
         for point in points
     ]
     if asked.kind == "lipschitz":
@@ -102,7 +102,7 @@ def confirm(
     if isinstance(goal, Clause):
         rows = zip(goal.coefficients, goal.offsets, goal.strict, strict=True)
         for place, (row, offset, strict) in enumerate(rows):
-            value = apply(row, points[0].outputs, points[0].bits)[1] + offset
+            value = apply(row, points[0].outputs, points[0].problem.bits)[1] + offset
             if value > 0 or (strict and value == 0):
                 raise Rejected(f"witness: row {place} is {float(value):.9g}, which is not unsafe")
         return f"the point is unsafe: clause {number} holds there", outputs
@@ -112,7 +112,7 @@ def confirm(
         raise Rejected(
             f"witness: the second point has to lie above the first in input {goal.input} alone"
         )
-    first, second = (apply(asked.rows[0], point.outputs, point.bits) for point in points)
+    first, second = (apply(asked.rows[0], point.outputs, point.problem.bits) for point in points)
     rise = second[0] - first[1], second[1] - first[0]
     if not (rise[0] if goal.sign > 0 else -rise[1]) > asked.exact_threshold * step[goal.input]:
         raise Rejected("witness: the two points do not break the inequality")
@@ -134,7 +134,8 @@ def _steep(
         factor = Fraction(scalar(witness.get("at_least", ""), "at_least"))
     if len(points) == 2:
         low, high = (
-            [apply(row, point.outputs, point.bits) for row in asked.rows] for point in points
+            [apply(row, point.outputs, point.problem.bits) for row in asked.rows]
+            for point in points
         )
         change = [(b[0] - a[1], b[1] - a[0]) for a, b in zip(low, high, strict=True)]
         step = [b - a for a, b in zip(points[0].x, points[1].x, strict=True)]

@@ -37,7 +37,7 @@ def evaluate(network: Path, x: np.ndarray, **more: Any) -> tuple[np.ndarray, flo
     problem = Problem(net, Region(ends, ends, None, None), 128, Clock(60))
     there = evaluated(problem, point, [])
     lower, upper = (np.array(ends, dtype=object) for ends in there.outputs)
-    one = 1 << there.bits
+    one = 1 << there.problem.bits
     return np.array([a / one for a in lower]), max(upper - lower) / one
 
 
