@@ -36,6 +36,9 @@ UNBOUNDED = 3.4e38
 ALPHA, EPSILON = 0.20000000298023224, 9.999999747378752e-06
 """Defaults of HardSigmoid and BatchNormalization, float32."""
 FLOATS = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+INTEGERS = onnx.TensorProto.INT32, onnx.TensorProto.INT64
+REFUSALS = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
+"""What functions of operators raise on what they do not know."""
 ZERO, ONE = Fraction(0), Fraction(1)
 
 
@@ -88,18 +91,18 @@ def load(path: Path, asked: Mapping[str, Any]) -> Network:
             f"this file has {digest}"
         )
     try:
-        graph = onnx.load_model_from_string(raw).graph
+        model = onnx.load_model_from_string(raw)
     except Exception as error:
         raise Unreadable(f"{path}: no ONNX file: {error}") from None
-    return _Reader(graph, asked).network(asked.get("output"))
+    if model.functions or model.graph.sparse_initializer:
+        raise Unreadable("model functions and sparse initializers are not read")
+    return _Reader(model.graph, asked).network(asked.get("output"))
 
 
 class _Reader:
     """Values by name; of each activation its function and the forms of its preactivations."""
 
     def __init__(self, graph: Any, asked: Mapping[str, Any]) -> None:
-        if graph.sparse_initializer:
-            raise Unreadable("sparse initializers are not read")
         self.graph = graph
         self.activations: list[Activation] = []
         self.rows: list[list[Form]] = []
@@ -108,12 +111,12 @@ class _Reader:
         self.inputs = self._inputs(asked)
         own = {"Clip": self.clip, "HardSigmoid": self.hard_sigmoid}
         for node in graph.node:
-            where = f"operator {node.op_type} {node.name!r}, output {node.output[0]!r}"
+            where = f"operator {node.op_type} (node {node.name!r}, output {node.output[0]!r})"
             options = {item.name: helper.get_attribute_value(item) for item in node.attribute}
             try:
                 operands: list[Any] = [self.values[name] for name in node.input]
                 if node.domain not in ("", "ai.onnx"):
-                    raise ValueError(f"the domain {node.domain!r} is not known here")
+                    raise ValueError(f"the domain {node.domain!r}")
                 if node.op_type in ACTIVATIONS:
                     (x,) = operands
                     found = self.activate(x, ACTIVATIONS[node.op_type](**options))
@@ -121,10 +124,9 @@ class _Reader:
                     found = moved(node, operands)
                 else:
                     found = (own.get(node.op_type) or OPERATORS[node.op_type])(*operands, **options)
-            except KeyError as error:
-                raise Unreadable(f"{where}: {error} is not known here") from None
-            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-                raise Unreadable(f"{where}: {error or type(error).__name__}") from None
+            except REFUSALS as error:
+                why = f"{type(error).__name__} {error}"
+                raise Unreadable(f"{where} is not read: {why}") from None
             found = found if isinstance(found, list) else [found]
             self.values.update(zip(node.output, found, strict=False))
             self.values[""] = None
@@ -168,8 +170,6 @@ class _Reader:
             x = self.activate(total(x, -low), RELU)
         if high is None:
             return x if low is None else total(x, low)
-        if high < (low or high):
-            raise ValueError("min > max")
         return total(high, self.activate(total(high - (low or 0), x, sign=-ONE), RELU), sign=-ONE)
 
     def hard_sigmoid(self, x: Array, alpha: float = ALPHA, beta: float = 0.5) -> Array:
@@ -425,8 +425,10 @@ def dropout(x: Array, ratio=None, training_mode=None, seed=0) -> Array:
 
 
 def cast(x: Array, to: int, saturate=1) -> Array:
-    """To floats; of constants, to integers."""
-    return x if to in FLOATS else tensor([Fraction(n) for n in whole(x)], x.shape)
+    """Between floats; of whole constants, between integers."""
+    if to not in FLOATS and not (to in INTEGERS and whole(x)):
+        raise ValueError("only casts to floats, and of whole constants, are read")
+    return x
 
 
 def moved(node: Any, operands: Sequence[Array]) -> list[Array]:
@@ -434,6 +436,9 @@ def moved(node: Any, operands: Sequence[Array]) -> list[Array]:
     from onnx.reference import ReferenceEvaluator  # large, and seldom needed
 
     x, *rest = operands
+    filled = node.op_type == "Pad" and rest[1:] and rest[1] is not None and number(rest[1])
+    if filled or node.input[0] in node.input[1:]:
+        raise ValueError("padding by other numbers than 0, or an operand that is there twice")
     names = [name for name in node.input if name]
     places = np.arange(1, x.size + 1).reshape(x.shape)
     feeds = [places, *(np.reshape(whole(y), y.shape) for y in rest if y is not None)]
@@ -463,7 +468,6 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "ReduceMean": partial(reduce, mean=True),
     "ReduceSum": reduce,
     "Reshape": reshape,
-    "Shape": lambda x: exact(x.shape),
     "Squeeze": lambda x, axes=None: np.squeeze(x, axes if axes is None else tuple(whole(axes))),
     "Sub": partial(total, sign=-ONE),
     "Sum": total,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -147,7 +148,6 @@ SMALL: dict[str, tuple[list[int], list[Any], list[Any]]] = {
             node("Gather", "a", "picked", to="b", axis=1),
             node("Pad", "b", "pads", to="c"),
             node("Tile", "c", "repeats", to="d"),
-            node("Shape", "k", to="shape"),
             node("Expand", "d", "shape", to="e"),
             helper.make_node("Split", ["e", "sizes"], ["f", "g"], axis=3),
             node("Relu", "f", to="h"),
@@ -169,6 +169,7 @@ SMALL: dict[str, tuple[list[int], list[Any], list[Any]]] = {
             whole("picked", 1, 0, -1),
             whole("pads", 0, 1, 0, 1, 0, 0, 0, 2),
             whole("repeats", 1, 1, 2, 1),
+            whole("shape", 1, 4, 4, 1),
             whole("sizes", 2, 3),
             whole("last", -1),
             constant("k", 1, 4, 4, 1),
@@ -259,6 +260,37 @@ def test_what_is_refused(tmp_path: Path) -> None:
         bad = handmade.save(tmp_path / "bad.onnx", nodes, [], [1, 3], "output", [1, 3])
         with pytest.raises(Unreadable, match=kind):
             load(bad, entry(bad))
+    for nodes in (
+        [node("Pad", "input", "pads", "three", to="output")],
+        [node("Pad", "input", "pads", to="output", mode="what")],
+        [helper.make_node("Cast", ["input"], ["output"], to=7)],
+        [helper.make_node("Cast", ["three"], ["t"], to=9), node("Mul", "input", "t", to="output")],
+        [node("Gather", "pads", "pads", to="t"), node("Add", "t", "input", to="output")],
+        [node("Add", "input", "three", to="output", axis=0, broadcast=1)],
+        [node("Dropout", "input", "half", "yes", to="output")],
+        [node("Relu", "three", to="t"), node("Add", "input", "t", to="output")],
+        [node("Relu", "input", "input", to="output")],
+        [node("Div", "three", "input", to="output")],
+        [node("Flatten", "nothing", to="output")],
+        [node("DepthToSpace", "input", to="output", blocksize=2)],
+        [helper.make_node("Relu", ["input"], ["output"], domain="com.example")],
+    ):
+        stored = [
+            whole("pads", 0, 1, 0, 0),
+            numpy_helper.from_array(np.float32(3), "three"),
+            numpy_helper.from_array(np.float32(0.5), "half"),
+            numpy_helper.from_array(np.array(True), "yes"),
+        ]
+        bad = handmade.save(tmp_path / "bad.onnx", nodes, stored, [1, 3], "output", [1, 3])
+        with pytest.raises(Unreadable, match=nodes[0].op_type):
+            load(bad, entry(bad))
+    model = onnx.load(str(network))
+    model.functions.append(
+        helper.make_function("", "Relu", ["x"], ["y"], [node("Neg", "x", to="y")], [])
+    )
+    bad.write_bytes(model.SerializeToString())
+    with pytest.raises(Unreadable, match="functions"):
+        load(bad, entry(bad))
     junk = tmp_path / "junk.onnx"
     junk.write_bytes(b"\x08" * 50)
     with pytest.raises((Unreadable, Rejected)):
