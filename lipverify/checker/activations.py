@@ -164,7 +164,7 @@ def exp(z: Number) -> Number:
         if term in (0, -1):
             break
     # A unit for y, one for each of two roundings per term carried on (|y| <= 1/2), the remainder.
-    lower, upper = total - 4 * n - 8, total + 4 * n + 8
+    lower, upper = max(0, total - 4 * n - 8), total + 4 * n + 8
     for _ in range(halvings):
         lower, upper = lower * lower >> bits, shift_up(upper * upper, bits)
     return Enclosure(lower, upper, bits)
@@ -255,7 +255,8 @@ class Curve(Activation):
         ends = [end << bits for end in self.ends]
         sides = zip(self.pieces, [z.lower, *ends], [*ends, z.upper], strict=True)
         parts = [(f, max(a, z.lower), min(b, z.upper)) for f, a, b in sides]
-        return [(f, a, b) for f, a, b in parts if a < b or a == b == z.lower == z.upper]
+        inside = [part for part in parts if part[1] < part[2]]
+        return inside or [part for part in parts if part[1] == part[2]] or parts  # a point; nothing
 
     def gate(self, z: Span, bits: int) -> Span:
         spans = [at(f, end, bits)[1] for f, *ends in self._parts(z, bits) for end in ends]

@@ -140,6 +140,23 @@ def test_gates_a_unit_beside_the_kink(name: str) -> None:
         assert function.gate(Span(*ends), 96) == (below.lower, above.upper)
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_points_and_nothing(name: str) -> None:
+    """At a point, a range of almost no width; an empty interval, behind which all is proved, is no
+    error."""
+    function, exact = FUNCTIONS[name]
+    for point in (-4, -3, -1, 0, 2, 3, 5):
+        z = Span(point << 96, point << 96)
+        ends, gate = function.range(z, 96), function.gate(z, 96)
+        with mpmath.workprec(300):
+            assert ends.lower <= exact(mpmath.mpf(point)) * 2**96 <= ends.upper
+        assert ends.upper - ends.lower <= 300
+        assert point in function.kinks or gate.upper - gate.lower <= 300
+        assert not function.open(z, 96)
+    function.line(Span(1 << 96, 0), 96, True)
+    function.gate(Span(5 << 96, -(5 << 96)), 96)
+
+
 @pytest.mark.parametrize("bits", [4, 7, 96])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_lines_ranges_and_gates(name: str, bits: int) -> None:
