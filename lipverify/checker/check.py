@@ -1,6 +1,6 @@
 """The check of a certificate: manifest, network, then the tree node by node (README 3)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,16 +8,16 @@ from typing import Any
 from lipverify.checker.archive import Archive, Clock
 from lipverify.checker.errors import Rejected, Unreadable
 from lipverify.checker.exact import down, scalar, up
-from lipverify.checker.forward import Known, Problem, bound, conflicts
+from lipverify.checker.forward import Known, Problem
 from lipverify.checker.network import load
 from lipverify.checker.objectives import read
-from lipverify.checker.proofs import Closer
+from lipverify.checker.proofs import Node
 from lipverify.checker.region import region
 from lipverify.checker.witness import confirm
 
 LIMIT = 24 * 3600.0
-MAX_PATH = 20_000
-"""Splits above each other."""
+MOST_OPEN = 20_000
+"""Nodes that wait while others are checked."""
 
 
 @dataclass(frozen=True)
@@ -33,116 +33,65 @@ class Report:
     rules: Mapping[str, int] | None = None
 
 
-@dataclass(frozen=True)
-class Node:
-    """A node after its steps and proofs: what is known, the objectives that are left, and why."""
-
-    known: Known
-    left: frozenset[int]
-    failures: Sequence[str]
-    rules: Sequence[str]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A node to come: one side of its parent's split, or its parent with fewer objectives."""
-
-    parent: Known
-    left: frozenset[int]
-    split: Mapping[str, Any] | None
-    side: int
-    depth: int
-
-    def known(self) -> Known:
-        """The closed half on one side; both halves hold the boundary."""
-        known = self.parent.child()
-        if self.split is not None and not known.empty:
-            at, bits = scalar(self.split["at"], "split.at"), known.problem.bits
-            layer, neuron = self.split.get("layer", -1), self.split.get("neuron")
-            place = self.split["input"] if neuron is None else neuron
-            known.cut(layer, place, -self.side, up(at, bits) if self.side < 0 else down(at, bits))
-            known.use_conflicts()
-        return known
-
-
 class Session:
-    """A proof, node by node in the tree's order: `examine` the next node's record, as often as it
-    takes, then `settle` it. `Rejected` leaves everything as it was. The records have to conform to
-    node.schema.json."""
+    """A proof, node by node in the tree's order: `examine` the record of the next node, as often as
+    it takes, then `settle` it. After `Rejected`, all is as before. Records conform to the schema.
+
+    `waiting`: what is known at the nodes to come, and their objectives, the next one last.
+    """
 
     def __init__(self, manifest: Mapping[str, Any], network: Path, clock: Clock) -> None:
-        bits, self.clock = manifest["precision"], clock
-        net = load(network, manifest["network"])
+        bits, net = manifest["precision"], load(network, manifest["network"])
         self.asked = read(manifest["property"], net.inputs, net.output.size, bits)
         self.problem = Problem(net, region(manifest["region"], net.inputs, bits), bits, clock)
-        everything = frozenset(range(len(self.asked.objectives)))
+        self.waiting = [(Known(self.problem), set(range(len(self.asked.objectives))))]
         self.nodes, self.leaves, self.rules = 0, 0, dict[str, int]()
-        self._jobs = [_Job(Known(self.problem), everything, None, 0, 0)]
-
-    @property
-    def open(self) -> int:
-        """Nodes that are still to come, as far as is known."""
-        return len(self._jobs)
 
     def examine(self, record: Mapping[str, Any]) -> Node:
-        """The next node's steps and proofs; nothing is settled."""
-        self.clock.check()
-        job = self._jobs[-1]
-        known = job.known()
-        for step in record.get("steps", ()):
-            if not known.empty:
-                _step(known, step)
-        closer, proofs = Closer(known, self.asked), record.get("proofs", ())
-        left = closer.close(job.left, proofs)
-        return Node(known, left, closer.failures, [proof["rule"] for proof in proofs])
+        """The next node after the record's steps and proofs."""
+        self.problem.clock.check()
+        known, left = self.waiting[-1]
+        node = Node(known.child(), self.asked, left)
+        node.apply(record)
+        return node
 
-    def settle(self, node: Node, split: Mapping[str, Any] | None = None) -> None:
-        """The node is the leaf, or the parent of the nodes, that comes next."""
-        depth = self._jobs[-1].depth
-        if split is not None:
-            if depth >= MAX_PATH:
-                raise Rejected(f"more than {MAX_PATH} splits above each other")
-            children = _children(node, split, depth + 1)
-        elif node.left:
+    def settle(self, record: Mapping[str, Any], node: Node) -> None:
+        """Go on to the children, or behind a leaf; `node` is what `examine` made of the record."""
+        children = _halves(node, record["split"]) if "split" in record else []
+        if node.left and "split" not in record:
             why = "; ".join(node.failures[:3]) or "there is no proof of it"
             raise Rejected(
                 f"a leaf leaves {len(node.left)} objectives open, such as {min(node.left)}: {why}"
             )
-        else:
-            children = []
-            self.leaves += 1
-        self._jobs[-1:] = reversed(children)
+        if len(self.waiting) + len(children) > MOST_OPEN:
+            raise Rejected(f"more than {MOST_OPEN} nodes are waiting")
+        self.waiting[-1:] = reversed(children)
         self.nodes += 1
-        for rule in node.rules:
-            self.rules[rule] = self.rules.get(rule, 0) + 1
+        self.leaves += "split" not in record
+        for proof in record.get("proofs", ()):
+            self.rules[proof["rule"]] = self.rules.get(proof["rule"], 0) + 1
 
 
-def _step(known: Known, step: Mapping[str, Any]) -> None:
-    if step["step"] == "intervals":
-        known.intervals()
-    elif step["step"] == "bound":
-        bound(known, step)
-    else:
-        conflicts(known, step)
-
-
-def _children(node: Node, split: Mapping[str, Any], depth: int) -> list[_Job]:
-    network, names = node.known.problem.network, set(split)
+def _halves(node: Node, split: Mapping[str, Any]) -> list[tuple[Known, set[int]]]:
+    """What the children start from; both halves of an interval hold the boundary."""
+    network, bits, names = node.known.problem.network, node.bits, set(split)
     if names == {"objectives"}:
-        parts = [frozenset(part) for part in split["objectives"]]
-        if not node.left <= frozenset().union(*parts):
+        parts = [node.left & set(part) for part in split["objectives"]]
+        if node.left - set().union(*parts):
             raise Rejected("a split over objectives leaves some out")
-        return [_Job(node.known, node.left & part, None, 0, depth) for part in parts]
-    if names == {"layer", "neuron", "at"}:
-        sizes = [form.size for form in network.layers]
-        if split["layer"] >= len(sizes) or split["neuron"] >= sizes[split["layer"]]:
-            raise Rejected("a split names a neuron that does not exist")
-    elif names != {"input", "at"}:
+        return [(node.known, part) for part in parts]
+    if names not in ({"layer", "neuron", "at"}, {"input", "at"}):
         raise Rejected("a split names a neuron, an input or objectives")
-    elif split["input"] >= network.inputs:
-        raise Rejected("a split names an input that does not exist")
-    scalar(split["at"], "split.at")
-    return [_Job(node.known, node.left, split, side, depth) for side in (-1, 1)]
+    sizes = {k: form.size for k, form in enumerate(network.layers)} | {-1: network.inputs}
+    layer, neuron = split.get("layer", -1), split.get("neuron", split.get("input"))
+    if neuron >= sizes.get(layer, 0):
+        raise Rejected("a split names a neuron or an input that does not exist")
+    at, halves = scalar(split["at"], "split.at"), [node.known.child(), node.known.child()]
+    halves[0].cut(layer, neuron, 1, up(at, bits))
+    halves[1].cut(layer, neuron, -1, down(at, bits))
+    for half in halves:
+        half.use_conflicts()
+    return [(half, node.left) for half in halves]
 
 
 def check(certificate: Path, network: Path, limit_seconds: float = LIMIT) -> Report:
@@ -156,16 +105,27 @@ def check(certificate: Path, network: Path, limit_seconds: float = LIMIT) -> Rep
     try:
         archive = Archive(certificate)
         manifest = archive.manifest()
-        kind = manifest["kind"]
-        if archive.has_tree != (kind == "proof") or ("witness" in manifest) != (kind != "proof"):
+        kind, proof = manifest["kind"], manifest["kind"] == "proof"
+        if archive.has_tree != proof or ("witness" in manifest) == proof:
             raise Rejected("a proof has a tree and no witness, other kinds a witness and no tree")
         session = Session(manifest, network, Clock(limit_seconds))
         asked = session.asked
         claim = f"{asked.kind}, {len(asked.objectives)} objectives"
-        if kind != "proof":
+        if not proof:
             entries = manifest["property"], manifest["witness"]
             return Report(True, confirm(session.problem, asked, kind, *entries), kind, claim)
-        _walk(session, archive)
+        for record in archive.nodes():
+            if not session.waiting:
+                raise Rejected(
+                    f"the tree is complete after {session.nodes} nodes; the file goes on"
+                )
+            try:
+                session.settle(record, session.examine(record))
+            except Rejected as error:
+                raise Rejected(f"node {session.nodes + 1}: {error}") from None
+        if session.waiting:
+            more = len(session.waiting)
+            raise Rejected(f"the tree ends after {session.nodes} nodes; {more} more are open")
         reason = "every objective is proved on the whole region"
         return Report(True, reason, kind, claim, session.nodes, session.leaves, session.rules)
     except Rejected as error:
@@ -173,16 +133,3 @@ def check(certificate: Path, network: Path, limit_seconds: float = LIMIT) -> Rep
     except (RecursionError, MemoryError, OverflowError) as error:
         why = f"numbers or structures that are too large: {type(error).__name__}"
         return Report(False, why, kind, claim)
-
-
-def _walk(session: Session, archive: Archive) -> None:
-    """Every record of the tree."""
-    for record in archive.nodes():
-        if not session.open:
-            raise Rejected(f"the tree is complete after {session.nodes} nodes; the file goes on")
-        try:
-            session.settle(session.examine(record), record.get("split"))
-        except Rejected as error:
-            raise Rejected(f"node {session.nodes + 1}: {error}") from None
-    if session.open:
-        raise Rejected(f"the tree ends after {session.nodes} nodes; {session.open} more are open")

@@ -27,6 +27,8 @@ from lipverify.checker.network import Affine, Network
 from lipverify.checker.region import Region
 
 Ends = tuple[list[int], list[int]]
+Between = tuple[Activation, Activation]
+"""Functions below and above an activation's value: it twice, or a gate's (README 4.6)."""
 Entries = Sequence[Mapping[str, Any]]
 """A list `multipliers` of the certificate."""
 
@@ -45,12 +47,12 @@ class Problem:
         region: Region,
         bits: int,
         clock: Clock,
-        functions: Sequence[Sequence[Activation]] | None = None,
+        functions: Sequence[Sequence[Between]] | None = None,
     ) -> None:
         self.network, self.region, self.bits, self.clock = network, region, bits, clock
         self.forms, self.count = network.forms, len(network.layers)
         self.functions = functions or [
-            [function] * form.size
+            [(function, function)] * form.size
             for function, form in zip(network.activations, network.layers, strict=True)
         ]
         self.spread: list[list[int]] = []
@@ -89,9 +91,13 @@ class Problem:
         return lower, upper
 
     def values(self, layer: int, lower: list[int], upper: list[int]) -> Ends:
-        spans = zip(self.functions[layer], lower, upper, strict=True)
-        made = [function.range(Span(a, b), self.bits) for function, a, b in spans]
-        return [span.lower for span in made], [span.upper for span in made]
+        low, high = [], []
+        for (below, above), *ends in zip(self.functions[layer], lower, upper, strict=True):
+            span = below.range(Span(*ends), self.bits)
+            low.append(span.lower)
+            span = span if above is below else above.range(Span(*ends), self.bits)
+            high.append(span.upper)
+        return low, high
 
 
 class Known:
@@ -111,6 +117,11 @@ class Known:
 
     def span(self, layer: int, neuron: int) -> Span:
         return Span(*(end[neuron] for end in self.ends[layer]))
+
+    def is_open(self, layer: int, neuron: int) -> bool:
+        """Whether the value is not one linear function of the preactivation."""
+        below, above = self.problem.functions[layer][neuron]
+        return below != above or below.open(self.span(layer, neuron), self.problem.bits)
 
     def cut(self, layer: int, neuron: int, side: int, end: int) -> bool:
         """From now on z <= end (side 1), z >= end (side -1); whether that is news."""
@@ -140,67 +151,37 @@ class Known:
                     if (low >= 0) if s > 0 else (high <= 0):
                         changed |= self.cut(other, j, side, 0)
 
-    def intervals(self) -> None:
-        """Interval arithmetic from the box, layer by layer."""
-        values = {-1: self.ends[-1]}
-        for layer in range(self.problem.count):
-            self.problem.clock.check()
-            self.meet(layer, *self.problem.interval(layer, values))
-            if self.empty:
-                return
-            values[layer] = self.problem.values(layer, *self.ends[layer])
-        self.use_conflicts()
-
 
 @lru_cache(maxsize=1 << 16)
-def _lines(function: Activation, z: Span, bits: int) -> tuple[Line, Line]:
-    """The default lines above and below; kept for intervals that do not change."""
-    return function.line(z, bits, True), function.line(z, bits, False)
+def _line(between: Between, z: Span, bits: int, above: bool, slope: int | None = None) -> Line:
+    """A line above or below all that lies between two functions, with the default slope if none is
+    given. Kept, since intervals often stay what they were."""
+    function = between[above]
+    slope = function.chosen(z, bits, above) if slope is None else slope
+    return Line(slope, function.intercept(slope, z, bits, above))
 
 
-class Multipliers:
-    """The slopes and betas of one back-substitution: by name and layer, neurons with their numbers,
-    a block for each target or one for all."""
-
-    def __init__(self, known: Known, entries: Entries, targets: int) -> None:
-        self.known, bits = known, known.problem.bits
-        self.lower, self.upper, self.beta = (defaultdict(list) for _ in range(3))
-        for entry in entries:
-            layer = entry["layer"]
-            if not 0 <= layer < known.problem.count:
-                raise Rejected(f"multipliers: no layer {layer}, of {known.problem.count}")
-            size = known.problem.forms[layer].size
-            neurons = entry.get("neurons", range(size))
-            if any(i >= size for i in neurons) or len(set(neurons)) < len(neurons):
-                raise Rejected(f"multipliers of layer {layer}: neurons that do not exist, or twice")
-            for name in ("lower", "upper", "beta"):
-                numbers = floats(entry.get(name, ""), f"{name} of layer {layer}")
-                if name in entry and len(numbers) not in (len(neurons), targets * len(neurons)):
-                    raise Rejected(
-                        f"{name} of layer {layer}: {len(numbers)} numbers; {len(neurons)} neurons, "
-                        f"{targets} targets"
-                    )
-                fixed = [down(number, bits if name == "beta" else SLOPE) for number in numbers]
-                step = max(1, len(neurons))
-                blocks = [fixed[start : start + step] for start in range(0, len(fixed), step)]
-                if blocks:
-                    getattr(self, name)[layer].append((neurons, blocks))
-
-    def lines(self, layer: int, count: int) -> list[list[tuple[Line, Line]]]:
-        """Lines above and below each neuron: one list for all targets, or one per target."""
-        functions, bits = self.known.problem.functions[layer], self.known.problem.bits
-        spans = paired(Span, *self.known.ends[layer])
-        base = [_lines(f, z, bits) for f, z in zip(functions, spans, strict=True)]
-        given = ((True, entry) for entry in self.upper[layer])
-        chosen = [*given, *((False, entry) for entry in self.lower[layer])]
-        own = any(len(blocks) > 1 for _, (_, blocks) in chosen)
-        every = [list(base) for _ in range(count if own else 1)]
-        for above, (neurons, blocks) in chosen:
-            for t, lines in enumerate(every):
-                for i, slope in zip(neurons, blocks[t % len(blocks)], strict=True):
-                    line = Line(slope, functions[i].intercept(slope, spans[i], bits, above))
-                    lines[i] = (line, lines[i][1]) if above else (lines[i][0], line)
-        return every
+def _multipliers(
+    known: Known, entries: Entries, targets: int
+) -> dict[tuple[int, str], dict[int, list[int]]]:
+    """Slopes and betas by layer and name, then neuron: one number per target, or one for all."""
+    found: dict[tuple[int, str], dict[int, list[int]]] = defaultdict(dict)
+    sizes = [form.size for form in known.problem.network.layers]
+    for entry in entries:
+        layer = entry["layer"]
+        if not 0 <= layer < len(sizes):
+            raise Rejected(f"multipliers of layer {layer}: there are {len(sizes)} layers")
+        neurons = entry.get("neurons", range(sizes[layer]))
+        count = len(neurons)
+        if any(i >= sizes[layer] for i in neurons) or len(set(neurons)) < count:
+            raise Rejected(f"multipliers of layer {layer}: neurons that do not exist, or twice")
+        for name in {"lower", "upper", "beta"} & set(entry):
+            what, grid = f"{name} of layer {layer}", known.problem.bits if name == "beta" else SLOPE
+            fixed = [down(number, grid) for number in floats(entry[name], what)]
+            if len(fixed) not in (count, targets * count):
+                raise Rejected(f"{what}: {len(fixed)} numbers, {count} neurons, {targets} targets")
+            found[layer, name] |= {i: fixed[place::count] for place, i in enumerate(neurons)}
+    return found
 
 
 def uppers(
@@ -212,49 +193,55 @@ def uppers(
 ) -> list[int]:
     """Upper bounds, at 2^-bits, of `count` linear functions of preactivations.
 
-    `start[k]` [count, size of form k] are coefficients at 2^-bits; `constant` is at 2^-(2 bits).
+    `start[k]` [count, size of form k] are coefficients at 2^-bits, taken over; `constant` is at
+    2^-(2 bits).
     """
-    problem, ball = known.problem, known.problem.region.ball
-    multipliers = Multipliers(known, entries, count)
+    problem, bits, ball = known.problem, known.problem.bits, known.problem.region.ball
+    chosen = _multipliers(known, entries, count)
     totals = list(constant) or [0] * count  # at 2^-(2 bits)
     coming: dict[int, Rows] = {}
-    for layer in range(max([*start, *multipliers.beta], default=-1), -1, -1):
+    behind = [*start, *(layer for layer, name in chosen if name == "beta")]
+    for layer in range(max(behind, default=-1), -1, -1):
         problem.clock.check()
         form = problem.forms[layer]
-        if layer in coming:
-            rows = coming.pop(layer)
-            _replace(known, multipliers, layer, rows, totals)
-        else:
-            rows = [[0] * form.size for _ in range(count)]
-        if layer in start:
-            rows = each(add, rows, start[layer])
-        for neurons, blocks in multipliers.beta[layer]:
+        rows, own = coming.pop(layer, []), start.get(layer, [])
+        if rows:
+            _replace(known, layer, rows, (chosen[layer, "lower"], chosen[layer, "upper"]), totals)
+        rows = each(add, rows, own) if rows and own else rows or own
+        rows = rows or [[0] * form.size for _ in range(count)]
+        for i, betas in chosen[layer, "beta"].items():
             for t, row in enumerate(rows):
-                for i, beta in zip(neurons, blocks[t % len(blocks)], strict=True):
-                    totals[t] += beta * known.ends[layer][beta > 0][i]
-                    row[i] -= beta
-        for t, row in enumerate(rows):
-            totals[t] += support(row, *problem.bias[layer])
+                beta = betas[t % len(betas)]
+                totals[t] += beta * known.ends[layer][beta > 0][i]
+                row[i] -= beta
+        if any(map(any, problem.bias[layer])):
+            ends = [support(row, *problem.bias[layer]) for row in rows]
+            totals = paired(add, totals, ends)
         for source, matrix in form.parts.items():
             made = matrix.after(rows)
             _divide(made, matrix.bits, problem.reach[source], totals)
             coming[source] = each(add, coming[source], made) if source in coming else made
     for t, row in enumerate(coming.get(-1, ())):
         most = support(row, *known.ends[-1])
-        totals[t] += min(most, ball.support(row, *known.ends[-1], problem.bits)) if ball else most
-    return [shift_up(total, problem.bits) for total in totals]
+        totals[t] += min(most, ball.support(row, *known.ends[-1], bits)) if ball else most
+    return [shift_up(total, bits) for total in totals]
 
 
 def _replace(
-    known: Known, multipliers: Multipliers, layer: int, rows: Rows, totals: list[int]
+    known: Known, layer: int, rows: Rows, given: Sequence[dict[int, list[int]]], totals: list[int]
 ) -> None:
-    """Coefficients of an activation's values become those of its arguments, by lines."""
-    every = multipliers.lines(layer, len(rows))
+    """Coefficients of an activation's values become those of its arguments, by lines; `given`:
+    slopes for those below and above."""
+    functions, bits = known.problem.functions[layer], known.problem.bits
+    spans = paired(Span, *known.ends[layer])
+    pairs = list(zip(functions, spans, strict=True))
+    lines = [[_line(f, z, bits, above) for f, z in pairs] for above in (False, True)]
     for t, row in enumerate(rows):
-        lines = every[t % len(every)]
         for i, a in enumerate(row):
             if a:
-                slope, intercept = lines[i][a < 0]
+                slope, intercept = lines[a > 0][i]
+                if own := given[a > 0].get(i):
+                    slope, intercept = _line(*pairs[i], bits, a > 0, own[t % len(own)])
                 totals[t] += a * intercept
                 row[i] = a * slope
     _divide(rows, SLOPE, known.problem.far[layer], totals)
@@ -269,16 +256,27 @@ def _divide(rows: Rows, bits: int, reach: Sequence[int], totals: list[int]) -> N
         row[:] = [value >> bits for value in row]
 
 
+def intervals(known: Known, step: Mapping[str, Any]) -> None:
+    """The step `intervals`: interval arithmetic from the box, layer by layer."""
+    values = {-1: known.ends[-1]}
+    for layer in range(known.problem.count):
+        known.problem.clock.check()
+        known.meet(layer, *known.problem.interval(layer, values))
+        if known.empty:
+            return
+        values[layer] = known.problem.values(layer, *known.ends[layer])
+    known.use_conflicts()
+
+
 def bound(known: Known, step: Mapping[str, Any]) -> None:
     """The step `bound`: linear bounds of preactivations of one layer."""
     problem, layer, neurons = known.problem, step.get("layer", -1), step.get("neurons", "open")
     if not 0 <= layer < problem.count:
         raise Rejected(f"step bound: no layer {layer}, of {problem.count}")
-    functions, size = problem.functions[layer], problem.forms[layer].size
+    size = problem.forms[layer].size
     if isinstance(neurons, str):
         every = neurons == "all"
-        spans = paired(Span, *known.ends[layer])
-        neurons = [i for i in range(size) if every or functions[i].open(spans[i], problem.bits)]
+        neurons = [i for i in range(size) if every or known.is_open(layer, i)]
     if any(i >= size for i in neurons):
         raise Rejected(f"step bound: layer {layer} has {size} neurons")
     sides = {"both": (1, -1), "upper": (1,), "lower": (-1,)}[step.get("sides", "both")]

@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import cached_property
 from operator import add, mul, sub
 
-from lipverify.checker.activations import ABS, SLOPE, Activation, Span, TwoSlopes
+from lipverify.checker.activations import ABS, SLOPE, Span, TwoSlopes
 from lipverify.checker.exact import (
     Matrix,
     at,
@@ -21,36 +21,18 @@ from lipverify.checker.exact import (
     regrid_up,
     shift_up,
 )
-from lipverify.checker.forward import Ends, Entries, Known, Problem, bound, uppers
+from lipverify.checker.forward import (
+    Between,
+    Ends,
+    Entries,
+    Known,
+    Problem,
+    bound,
+    intervals,
+    uppers,
+)
 from lipverify.checker.network import Affine, Network
 from lipverify.checker.region import Region
-
-
-@dataclass(frozen=True)
-class Gate(Activation):
-    """g -> d g for any d in [alpha, beta], slopes at 2^-SLOPE: what lies between the larger and the
-    smaller one of alpha g and beta g."""
-
-    alpha: int
-    beta: int
-
-    def _side(self, above: bool) -> TwoSlopes:
-        return TwoSlopes(self.alpha, self.beta) if above else TwoSlopes(self.beta, self.alpha)
-
-    def range(self, z: Span, bits: int) -> Span:
-        return Span(*(self._side(above).range(z, bits)[above] for above in (False, True)))
-
-    def gate(self, z: Span, bits: int) -> Span:
-        return Span(self.alpha, self.beta)
-
-    def open(self, z: Span, bits: int) -> bool:
-        return self.alpha < self.beta
-
-    def chosen(self, z: Span, bits: int, above: bool) -> int:
-        return self._side(above).chosen(z, bits, above)
-
-    def intercept(self, slope: int, z: Span, bits: int, above: bool) -> int:
-        return self._side(above).intercept(slope, z, bits, above)
 
 
 @dataclass
@@ -66,9 +48,10 @@ class Gates:
         return [i for i, (a, b) in enumerate(zip(self.alpha, self.beta, strict=True)) if a < b]
 
     @cached_property
-    def functions(self) -> list[Activation]:
-        lift = SLOPE - self.bits
-        return [Gate(a << lift, b << lift) for a, b in zip(self.alpha, self.beta, strict=True)]
+    def functions(self) -> list[Between]:
+        """g -> d g lies between the smaller and the larger one of alpha g and beta g."""
+        scaled = [[end << SLOPE - self.bits for end in ends] for ends in (self.alpha, self.beta)]
+        return [(TwoSlopes(b, a), TwoSlopes(a, b)) for a, b in zip(*scaled, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -113,7 +96,7 @@ class Backward:
     def _gates(self, layer: int) -> Gates:
         spans = paired(Span, *self.known.ends[layer])
         functions = zip(self.problem.functions[layer], spans, strict=True)
-        slopes = [function.gate(span, self.bits) for function, span in functions]
+        slopes = [function.gate(span, self.bits) for (function, _), span in functions]
         every = 0
         for slope in slopes:
             every |= slope.lower | slope.upper
@@ -167,7 +150,7 @@ class Backward:
         bits = common([row])
         seed, last = Matrix([at(row, bits)], len(row), bits), len(self.gates)
         functions = [*(gates.functions for gates in reversed(self.gates))]
-        functions.append([ABS] * self.problem.network.inputs)
+        functions.append([(ABS, ABS)] * self.problem.network.inputs)
         known = Known(
             Problem(
                 self._mirrored(seed),
@@ -193,7 +176,7 @@ class Backward:
             lower = [regrid(x, center.bits, self.bits) for x in center.rows[0]]
             upper = [regrid_up(x, center.bits, self.bits) for x in center.rows[0]]
             known.meet(last - 1 - k, paired(sub, lower, spread[k]), paired(add, upper, spread[k]))
-        known.intervals()
+        intervals(known, {})
         return Enclosure(known, centers[-1], spread[-1], blur)
 
     def _mirrored(self, seed: Matrix) -> Network:

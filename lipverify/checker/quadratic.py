@@ -156,7 +156,9 @@ def _eliminate(
         following = Matrix(through, len(shut), adjoint.bits + gate.bits)
         if gate.open:
             # u = middle + radius t holds all outputs that the adjoints allow; 64 bits are enough.
-            spans = [gate.functions[i].range(Span(lower[i], upper[i]), bits) for i in gate.open]
+            problem = found[0].known.problem
+            ends = problem.values(problem.count - 2 - k, lower, upper)
+            spans = [(ends[0][i], ends[1][i]) for i in gate.open]
             drop = max(magnitude(*span) for span in spans).bit_length() - 64
             drop = min(max(0, drop), bits)
             grid = bits - drop + 1  # at which lower + upper is the middle
@@ -231,7 +233,7 @@ def _pairs(form: _Form, backward: Backward, gates: Gates, proof: Mapping[str, An
         rows: Rows = []
         bits = grid
         for k, i, side in (conflicts[number][:3], conflicts[number][3:]):
-            function = backward.problem.functions[k][i]
+            function = backward.problem.functions[k][i][0]
             if not (isinstance(function, TwoSlopes) and function.below < function.above):
                 raise Rejected(f"quadratic: conflict {number}: no slope that rises at 0")
             if gate := gates.get((k, i)):
