@@ -170,7 +170,7 @@ def _multipliers(
     for entry in entries:
         layer = entry["layer"]
         if not 0 <= layer < len(sizes):
-            raise Rejected(f"multipliers of layer {layer}: there are {len(sizes)} layers")
+            raise Rejected(f"multipliers of a layer that does not exist, of {len(sizes)}")
         neurons = entry.get("neurons", range(sizes[layer]))
         count = len(neurons)
         if any(i >= sizes[layer] for i in neurons) or len(set(neurons)) < count:

@@ -55,7 +55,7 @@ class Gates:
 
 
 @dataclass(frozen=True)
-class Enclosure:
+class Row:
     """What is known about one row of the Jacobian: the intervals of all adjoints, those of layer k
     as layer L - 1 - k of `known`, the elements as layer L. Elements are also within `radius` of
     `center`; `blur` is how far those of the true network may be from the rounded one's."""
@@ -91,7 +91,7 @@ class Backward:
         self.problem, self.bits, self.forms = known.problem, known.problem.bits, known.problem.forms
         self.gates = [self._gates(layer) for layer in range(self.problem.count)]
         self._remainders: dict[int, dict[int, Matrix]] = {}
-        self._found: dict[tuple[int, bool], Enclosure] = {}
+        self._found: dict[tuple[int, bool], Row] = {}
 
     def _gates(self, layer: int) -> Gates:
         spans = paired(Span, *self.known.ends[layer])
@@ -131,12 +131,12 @@ class Backward:
             self._remainders[layer] = {k: part.magnitude for k, part in pulled.items()}
         return self._remainders[layer]
 
-    def enclosure(self, row: int, lines: bool) -> Enclosure:
+    def row(self, row: int, lines: bool) -> Row:
         """By the mean-split and interval arithmetic; with `lines`, narrowed by linear propagation
         from the outputs to the input."""
         if (row, lines) not in self._found:
             if lines:
-                found = self.enclosure(row, False)
+                found = self.row(row, False)
                 found = replace(found, known=found.known.child())
                 for layer in range(found.known.problem.count):
                     every = self.whole and layer == self.problem.count
@@ -146,30 +146,25 @@ class Backward:
             self._found[row, lines] = found
         return self._found[row, lines]
 
-    def _mean_split(self, row: Sequence[Fraction]) -> Enclosure:
+    def _mean_split(self, row: Sequence[Fraction]) -> Row:
         bits = common([row])
         seed, last = Matrix([at(row, bits)], len(row), bits), len(self.gates)
         functions = [*(gates.functions for gates in reversed(self.gates))]
         functions.append([(ABS, ABS)] * self.problem.network.inputs)
-        known = Known(
-            Problem(
-                self._mirrored(seed),
-                Region([], [], None, None),
-                self.bits,
-                self.problem.clock,
-                functions,
-            )
-        )
+        area, clock = Region([], [], None, None), self.problem.clock
+        known = Known(Problem(self._mirrored(seed), area, self.bits, clock, functions))
         spread = self._blurring(known.problem)
         blur, centers = spread[-1], self._pull(last, seed)
         for k in range(last - 1, -1, -1):
             gate, center = self.gates[k], centers[k]
             if gate.open:
                 sizes = [regrid_up(abs(x), center.bits, self.bits) for x in center.rows[0]]
-                sizes = paired(
-                    mul, paired(add, sizes, spread[k]), paired(sub, gate.beta, gate.alpha)
-                )
-                sizes = [shift_up(sizes[i], gate.bits + 1) for i in gate.open]
+                sizes = [
+                    shift_up(
+                        (sizes[i] + spread[k][i]) * (gate.beta[i] - gate.alpha[i]), gate.bits + 1
+                    )
+                    for i in gate.open
+                ]
                 for source, matrix in self._remainder(k).items():
                     spread[source] = paired(add, spread[source], matrix.above(sizes))
         for k, center in centers.items():
@@ -177,7 +172,7 @@ class Backward:
             upper = [regrid_up(x, center.bits, self.bits) for x in center.rows[0]]
             known.meet(last - 1 - k, paired(sub, lower, spread[k]), paired(add, upper, spread[k]))
         intervals(known, {})
-        return Enclosure(known, centers[-1], spread[-1], blur)
+        return Row(known, centers[-1], spread[-1], blur)
 
     def _mirrored(self, seed: Matrix) -> Network:
         """The backward graph of one row as a network: adjoints of layer k, from the last to -1,

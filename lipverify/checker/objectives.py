@@ -9,7 +9,7 @@ from typing import Any
 
 from lipverify.checker.errors import Rejected
 from lipverify.checker.exact import Matrix, down, floats, paired, regrid_up, root_up, scalar
-from lipverify.checker.jacobian import Enclosure
+from lipverify.checker.jacobian import Row
 from lipverify.checker.semidefinite import exactly
 
 DUAL = {"1": "inf", "2": "2", "inf": "1"}
@@ -35,7 +35,7 @@ class Slope:
     sign: int
     threshold: int
 
-    def bound(self, found: Sequence[Enclosure], bits: int) -> int:
+    def bound(self, found: Sequence[Row], bits: int) -> int:
         lower, upper = found[0].ends(-1)
         return upper[self.input] if self.sign > 0 else -lower[self.input]
 
@@ -54,8 +54,8 @@ class Norm:
     output_norm: str
     threshold: int
 
-    def bound(self, found: Sequence[Enclosure], bits: int) -> int:
-        sizes = [enclosure.magnitudes() for enclosure in found]
+    def bound(self, found: Sequence[Row], bits: int) -> int:
+        sizes = [row.magnitudes() for row in found]
         if len(found) == 1 or self.norm != "1":
             best = self.wider(sizes)
             return best if len(found) == 1 else min(best, self._joint(found, best, bits))
@@ -66,11 +66,11 @@ class Norm:
         """The most that changing the elements by so much adds: the norm of the rows' dual norms."""
         return vector_norm([vector_norm(row, DUAL[self.norm]) for row in blurs], self.output_norm)
 
-    def _joint(self, found: Sequence[Enclosure], best: int, bits: int) -> int:
-        grid = max(enclosure.center.bits for enclosure in found)
-        rows = [enclosure.center.at(grid).rows[0] for enclosure in found]
+    def _joint(self, found: Sequence[Row], best: int, bits: int) -> int:
+        grid = max(row.center.bits for row in found)
+        rows = [row.center.at(grid).rows[0] for row in found]
         center = Matrix(rows, len(rows[0]), grid)
-        radius = [enclosure.radius for enclosure in found]
+        radius = [row.radius for row in found]
         if self.output_norm == "1" and len(rows) <= MOST_SIGNS:
             # ||J x||_1 = max over signs c of c J x, so the largest dual norm of c J
             signs = [[1, *rest] for rest in tuples((1, -1), repeat=len(rows) - 1)]

@@ -67,7 +67,7 @@ class Node:
         rule, goal = proof["rule"], self.asked.objectives[number]
         assert not isinstance(goal, Clause)
         lines = (proof.get("adjoints") if rule == "quadratic" else rule) == "backward"
-        found = [self.backward.enclosure(row, lines) for row in goal.rows]
+        found = [self.backward.row(row, lines) for row in goal.rows]
         if rule == "quadratic":
             closed = holds(self.backward, found, goal, proof)
             if not closed:

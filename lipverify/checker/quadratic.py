@@ -29,7 +29,7 @@ from lipverify.checker.exact import (
     up,
 )
 from lipverify.checker.forward import Ends
-from lipverify.checker.jacobian import Backward, Enclosure
+from lipverify.checker.jacobian import Backward, Row
 from lipverify.checker.objectives import Norm, Slope, vector_norm
 from lipverify.checker.semidefinite import not_negative
 
@@ -53,7 +53,7 @@ Gates = Mapping[tuple[int, ...], _Gate]
 
 
 def holds(
-    backward: Backward, found: Sequence[Enclosure], goal: Norm | Slope, proof: Mapping[str, Any]
+    backward: Backward, found: Sequence[Row], goal: Norm | Slope, proof: Mapping[str, Any]
 ) -> bool:
     """Whether the multipliers prove the goal; `found`: enclosures of its rows."""
     bits, free = backward.bits, len(found) if len(found) > 1 else 0
@@ -69,7 +69,7 @@ def holds(
         raise Rejected("quadratic: kappa < 0")
 
     form = _Form(1 + free + len(gates))
-    blur = goal.wider([enclosure.blur for enclosure in found])
+    blur = goal.wider([row.blur for row in found])
     form.diagonal[0] += Fraction(goal.threshold - blur, 1 << bits)
     _objective(form, elements, _ends(found, goal, -1), goal, proof, bits)
     used = set()
@@ -93,11 +93,11 @@ def holds(
     )
 
 
-def _ends(found: Sequence[Enclosure], goal: Norm | Slope, layer: int) -> Ends:
+def _ends(found: Sequence[Row], goal: Norm | Slope, layer: int) -> Ends:
     """Intervals of the adjoints of one row, or of c times the rows for all c of the dual ball."""
     if isinstance(goal, Slope) or len(found) == 1:
         return found[0].ends(layer)
-    columns = zip(*(enclosure.magnitudes(layer) for enclosure in found), strict=True)
+    columns = zip(*(row.magnitudes(layer) for row in found), strict=True)
     sizes = [vector_norm(column, goal.output_norm) for column in columns]
     return [-size for size in sizes], sizes
 
@@ -140,7 +140,7 @@ class _Form:
 
 
 def _eliminate(
-    backward: Backward, found: Sequence[Enclosure], goal: Norm | Slope, free: int
+    backward: Backward, found: Sequence[Row], goal: Norm | Slope, free: int
 ) -> tuple[Matrix, Gates]:
     """The elements as rows over v [width, inputs], and the open gates; others are linear maps."""
     chosen, bits = [backward.rows[row] for row in goal.rows], backward.bits

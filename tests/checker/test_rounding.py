@@ -29,7 +29,7 @@ def enclosures(network: Path, bits: int, lines: bool, size: int) -> tuple[Known,
         bound(known, {**step, "neurons": "all"})
     seed = [[Fraction(int(i == j)) for j in range(size)] for i in range(size)]
     backward = Backward(known, seed, whole=True)
-    ends = [backward.enclosure(row, lines).ends(-1) for row in range(size)]
+    ends = [backward.row(row, lines).ends(-1) for row in range(size)]
     return known, ([lower for lower, _ in ends], [upper for _, upper in ends])
 
 
