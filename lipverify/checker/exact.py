@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import cached_property
 from math import isfinite, isqrt
 from operator import add, mul
-from typing import Any, TypeVar
+from typing import Any
 
 from lipverify.checker.errors import Rejected
 
@@ -19,7 +19,6 @@ except ImportError:  # the optional extra `check`
     flint = None
 
 Rows = list[list[int]]
-T = TypeVar("T")
 
 SMALL = 4096
 """Products of fewer multiplications are quicker without the conversion for flint."""
@@ -97,14 +96,14 @@ def magnitude(lower: int, upper: int) -> int:
     return max(abs(lower), abs(upper))
 
 
-def paired(function: Callable[..., T], *vectors: Sequence[Any]) -> list[T]:
+def paired(function: Callable[..., Any], *vectors: Sequence[Any]) -> list[Any]:
     """Entry by entry; vectors of one length."""
     if len({len(vector) for vector in vectors}) > 1:
         raise ValueError(f"vectors of lengths {', '.join(str(len(vector)) for vector in vectors)}")
     return list(map(function, *vectors))
 
 
-def each(function: Callable[..., T], *matrices: Sequence[Sequence[Any]]) -> list[list[T]]:
+def each(function: Callable[..., Any], *matrices: Sequence[Sequence[Any]]) -> list[list[Any]]:
     """Entry by entry; matrices of one shape."""
     return paired(lambda *rows: paired(function, *rows), *matrices)
 

@@ -8,29 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
+from math import gcd
 from operator import add, mul, sub
 
 from lipverify.checker.activations import ABS, SLOPE, Span, TwoSlopes
-from lipverify.checker.exact import (
-    Matrix,
-    at,
-    common,
-    magnitude,
-    paired,
-    regrid,
-    regrid_up,
-    shift_up,
-)
-from lipverify.checker.forward import (
-    Between,
-    Ends,
-    Entries,
-    Known,
-    Problem,
-    bound,
-    intervals,
-    uppers,
-)
+from lipverify.checker.exact import Matrix, at, common, magnitude, paired, regrid, regrid_up
+from lipverify.checker.forward import Ends, Entries, Known, Problem, bound, intervals, uppers
 from lipverify.checker.network import Affine, Network
 from lipverify.checker.region import Region
 
@@ -44,11 +27,15 @@ class Gates:
     bits: int
 
     @cached_property
-    def open(self) -> list[int]:
-        return [i for i, (a, b) in enumerate(zip(self.alpha, self.beta, strict=True)) if a < b]
+    def widths(self) -> list[int]:
+        return paired(sub, self.beta, self.alpha)
 
     @cached_property
-    def functions(self) -> list[Between]:
+    def open(self) -> list[int]:
+        return [i for i, width in enumerate(self.widths) if width]
+
+    @cached_property
+    def functions(self) -> list[tuple[TwoSlopes, TwoSlopes]]:
         """g -> d g lies between the smaller and the larger one of alpha g and beta g."""
         scaled = [[end << SLOPE - self.bits for end in ends] for ends in (self.alpha, self.beta)]
         return [(TwoSlopes(b, a), TwoSlopes(a, b)) for a, b in zip(*scaled, strict=True)]
@@ -97,12 +84,9 @@ class Backward:
         spans = paired(Span, *self.known.ends[layer])
         functions = zip(self.problem.functions[layer], spans, strict=True)
         slopes = [function.gate(span, self.bits) for (function, _), span in functions]
-        every = 0
-        for slope in slopes:
-            every |= slope.lower | slope.upper
-        zeros = min((every & -every).bit_length() - 1, SLOPE) if every else SLOPE
-        alpha, beta = ([end >> zeros for end in ends] for ends in zip(*slopes, strict=True))
-        return Gates(alpha, beta, SLOPE - zeros)
+        unit = gcd(1 << SLOPE, *(end for slope in slopes for end in slope))
+        alpha, beta = ([end // unit for end in ends] for ends in zip(*slopes, strict=True))
+        return Gates(alpha, beta, SLOPE + 1 - unit.bit_length())
 
     def push(self, layer: int, rows: Matrix, coming: dict[int, Matrix]) -> None:
         """From adjoints of preactivations to those of what they are made of."""
@@ -158,13 +142,9 @@ class Backward:
         for k in range(last - 1, -1, -1):
             gate, center = self.gates[k], centers[k]
             if gate.open:
-                sizes = [regrid_up(abs(x), center.bits, self.bits) for x in center.rows[0]]
-                sizes = [
-                    shift_up(
-                        (sizes[i] + spread[k][i]) * (gate.beta[i] - gate.alpha[i]), gate.bits + 1
-                    )
-                    for i in gate.open
-                ]
+                above = [regrid_up(abs(x), center.bits, self.bits) for x in center.rows[0]]
+                above = paired(mul, paired(add, above, spread[k]), gate.widths)
+                sizes = [regrid_up(above[i], gate.bits + 1, 0) for i in gate.open]
                 for source, matrix in self._remainder(k).items():
                     spread[source] = paired(add, spread[source], matrix.above(sizes))
         for k, center in centers.items():
