@@ -38,7 +38,8 @@ class Gates:
     def functions(self) -> list[tuple[TwoSlopes, TwoSlopes]]:
         """g -> d g lies between the smaller and the larger one of alpha g and beta g."""
         scaled = [[end << SLOPE - self.bits for end in ends] for ends in (self.alpha, self.beta)]
-        return [(TwoSlopes(b, a), TwoSlopes(a, b)) for a, b in zip(*scaled, strict=True)]
+        below = [TwoSlopes(b, a) for a, b in zip(*scaled, strict=True)]
+        return [(f, TwoSlopes(f.above, f.below) if f.above < f.below else f) for f in below]
 
 
 @dataclass(frozen=True)
