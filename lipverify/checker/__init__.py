@@ -3,7 +3,7 @@
 Imports nothing else of lipverify.
 """
 
-from lipverify.checker.check import LIMIT, Report, check
+from lipverify.checker.check import LIMIT, Report, Session, check
 from lipverify.checker.errors import Rejected, Unreadable
 
-__all__ = ["LIMIT", "Rejected", "Report", "Unreadable", "check"]
+__all__ = ["LIMIT", "Rejected", "Report", "Session", "Unreadable", "check"]

@@ -8,16 +8,16 @@ from typing import Any
 from lipverify.checker.archive import Archive, Clock
 from lipverify.checker.errors import Rejected, Unreadable
 from lipverify.checker.exact import down, scalar, up
-from lipverify.checker.forward import Known, Problem, bound, conflicts
+from lipverify.checker.forward import Known, Problem
 from lipverify.checker.network import load
 from lipverify.checker.objectives import read
-from lipverify.checker.proofs import Closer
+from lipverify.checker.proofs import Node
 from lipverify.checker.region import region
 from lipverify.checker.witness import confirm
 
 LIMIT = 24 * 3600.0
-MAX_PATH = 20_000
-"""Splits above each other."""
+MOST_OPEN = 20_000
+"""Nodes that wait while others are checked."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,65 @@ class Report:
         return "accepted" if self.accepted else "rejected"
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A node to come: made from its parent, or the root's own knowledge."""
+class Session:
+    """A proof, node by node in the tree's order: `examine` the record of the next node, as often as
+    it takes, then `settle` it. After `Rejected`, all is as before. Records conform to the schema.
 
-    parent: Known
-    left: frozenset[int]
-    split: Mapping[str, Any] | None
-    side: int
-    depth: int
+    `waiting`: what is known at the nodes to come, and their objectives, the next one last.
+    """
+
+    def __init__(self, manifest: Mapping[str, Any], network: Path, clock: Clock) -> None:
+        bits, net = manifest["precision"], load(network, manifest["network"])
+        self.asked = read(manifest["property"], net.inputs, net.output.size, bits)
+        self.problem = Problem(net, region(manifest["region"], net.inputs, bits), bits, clock)
+        self.waiting = [(Known(self.problem), set(range(len(self.asked.objectives))))]
+        self.nodes, self.leaves, self.rules = 0, 0, dict[str, int]()
+
+    def examine(self, record: Mapping[str, Any]) -> Node:
+        """The next node after the record's steps and proofs."""
+        self.problem.clock.check()
+        known, left = self.waiting[-1]
+        node = Node(known.child(), self.asked, left)
+        node.apply(record)
+        return node
+
+    def settle(self, record: Mapping[str, Any], node: Node) -> None:
+        """Go on to the children, or behind a leaf; `node` is what `examine` made of the record."""
+        children = _halves(node, record["split"]) if "split" in record else []
+        if node.left and "split" not in record:
+            why = "; ".join(node.failures[:3]) or "there is no proof of it"
+            raise Rejected(
+                f"a leaf leaves {len(node.left)} objectives open, such as {min(node.left)}: {why}"
+            )
+        if len(self.waiting) + len(children) > MOST_OPEN:
+            raise Rejected(f"more than {MOST_OPEN} nodes are waiting")
+        self.waiting[-1:] = reversed(children)
+        self.nodes += 1
+        self.leaves += "split" not in record
+        for proof in record.get("proofs", ()):
+            self.rules[proof["rule"]] = self.rules.get(proof["rule"], 0) + 1
+
+
+def _halves(node: Node, split: Mapping[str, Any]) -> list[tuple[Known, set[int]]]:
+    """What the children start from; both halves of an interval hold the boundary."""
+    network, bits, names = node.known.problem.network, node.bits, set(split)
+    if names == {"objectives"}:
+        parts = [node.left & set(part) for part in split["objectives"]]
+        if node.left - set().union(*parts):
+            raise Rejected("a split over objectives leaves some out")
+        return [(node.known, part) for part in parts]
+    if names not in ({"layer", "neuron", "at"}, {"input", "at"}):
+        raise Rejected("a split names a neuron, an input or objectives")
+    sizes = {k: form.size for k, form in enumerate(network.layers)} | {-1: network.inputs}
+    layer, neuron = split.get("layer", -1), split.get("neuron", split.get("input"))
+    if neuron >= sizes.get(layer, 0):
+        raise Rejected("a split names a neuron or an input that does not exist")
+    at, halves = scalar(split["at"], "split.at"), [node.known.child(), node.known.child()]
+    halves[0].cut(layer, neuron, 1, up(at, bits))
+    halves[1].cut(layer, neuron, -1, down(at, bits))
+    for half in halves:
+        half.use_conflicts()
+    return [(half, node.left) for half in halves]
 
 
 def check(certificate: Path, network: Path, limit_seconds: float = LIMIT) -> Report:
@@ -61,119 +111,32 @@ def check(certificate: Path, network: Path, limit_seconds: float = LIMIT) -> Rep
     try:
         archive = Archive(certificate)
         manifest = archive.manifest()
-        kind = manifest["kind"]
-        clock = Clock(limit_seconds)
-        bits = manifest["precision"]
-        net = load(network, manifest["network"])
-        asked = read(manifest["property"], net.inputs, net.output.size, bits)
+        kind, proof = manifest["kind"], manifest["kind"] == "proof"
+        if archive.has_tree != proof or ("witness" in manifest) == proof:
+            raise Rejected("a proof has a tree and no witness, other kinds a witness and no tree")
+        session = Session(manifest, network, Clock(limit_seconds))
+        asked = session.asked
         claim = f"{asked.kind}, {len(asked.objectives)} objectives"
-        problem = Problem(net, region(manifest["region"], net.inputs, bits), bits, clock)
-        if kind != "proof":
-            if archive.has_tree or "witness" not in manifest:
-                raise Rejected(f"a certificate of kind {kind} has a witness and no tree")
-            entry, witness = manifest["property"], manifest["witness"]
-            text, outputs = confirm(problem, asked, kind, entry, witness)
+        if not proof:
+            entries = manifest["property"], manifest["witness"]
+            text, outputs = confirm(session.problem, asked, kind, *entries)
             return Report(True, text, kind, claim, outputs=outputs)
-        if not archive.has_tree or "witness" in manifest:
-            raise Rejected("a proof has a tree and no witness")
-        return _tree(archive, problem, Closer(asked), claim)
+        for record in archive.nodes():
+            if not session.waiting:
+                raise Rejected(
+                    f"the tree is complete after {session.nodes} nodes; the file goes on"
+                )
+            try:
+                session.settle(record, session.examine(record))
+            except Rejected as error:
+                raise Rejected(f"node {session.nodes + 1}: {error}") from None
+        if session.waiting:
+            more = len(session.waiting)
+            raise Rejected(f"the tree ends after {session.nodes} nodes; {more} more are open")
+        reason = "every objective is proved on the whole region"
+        return Report(True, reason, kind, claim, session.nodes, session.leaves, session.rules)
     except Rejected as error:
         return Report(False, str(error), kind, claim)
     except (RecursionError, MemoryError, OverflowError) as error:
-        return Report(
-            False, f"numbers or structures that are too large: {type(error).__name__}", kind, claim
-        )
-
-
-def _tree(archive: Archive, problem: Problem, closer: Closer, claim: str) -> Report:
-    everything = frozenset(range(len(closer.asked.objectives)))
-    jobs = [_Job(Known(problem), everything, None, 0, 0)]
-    nodes = leaves = 0
-    rules: dict[str, int] = {}
-    lines = archive.nodes()
-    while jobs:
-        problem.clock.check()
-        job = jobs.pop()
-        record = next(lines, None)
-        if record is None:
-            raise Rejected(f"the tree ends after {nodes} nodes; {len(jobs) + 1} more are open")
-        nodes += 1
-        try:
-            known = _child(job)
-            left = job.left
-            if not known.empty:
-                for step in record.get("steps", ()):
-                    if not known.empty:
-                        _step(known, step)
-            proofs = record.get("proofs", ())
-            closed = set(left) if known.empty else closer.close(known, set(left), proofs)
-            for proof in proofs:
-                rules[proof["rule"]] = rules.get(proof["rule"], 0) + 1
-            left = left - closed
-            split = record.get("split")
-            if split is None:
-                leaves += 1
-                if left:
-                    why = "; ".join(closer.failures[:3]) or "there is no proof of it"
-                    raise Rejected(
-                        f"a leaf leaves {len(left)} objectives open, such as {min(left)}: {why}"
-                    )
-                continue
-            if job.depth >= MAX_PATH:
-                raise Rejected(f"more than {MAX_PATH} splits above each other")
-            jobs.extend(reversed(_children(known, left, split, job.depth + 1)))
-        except Rejected as error:
-            raise Rejected(f"node {nodes}: {error}") from None
-    if next(lines, None) is not None:
-        raise Rejected(f"the tree is complete after {nodes} nodes; the file goes on")
-    return Report(
-        True, "every objective is proved on the whole region", "proof", claim, nodes, leaves, rules
-    )
-
-
-def _step(known: Known, step: Mapping[str, Any]) -> None:
-    if step["step"] == "intervals":
-        known.intervals()
-        known.use_conflicts()
-    elif step["step"] == "bound":
-        bound(known, step)
-    else:
-        conflicts(known, step)
-
-
-def _children(
-    known: Known, left: frozenset[int], split: Mapping[str, Any], depth: int
-) -> list[_Job]:
-    network = known.problem.network
-    names = set(split)
-    if names == {"objectives"}:
-        parts = [frozenset(part) for part in split["objectives"]]
-        if not left <= frozenset().union(*parts):
-            raise Rejected("a split over objectives leaves some out")
-        return [_Job(known, left & part, None, 0, depth) for part in parts]
-    if names == {"layer", "neuron", "at"}:
-        if (
-            split["layer"] >= len(network.layers)
-            or split["neuron"] >= network.layers[split["layer"]].size
-        ):
-            raise Rejected("a split names a neuron that does not exist")
-    elif names != {"input", "at"}:
-        raise Rejected("a split names a neuron, an input or objectives")
-    elif split["input"] >= network.inputs:
-        raise Rejected("a split names an input that does not exist")
-    scalar(split["at"], "split.at")
-    return [_Job(known, left, split, side, depth) for side in (-1, 1)]
-
-
-def _child(job: _Job) -> Known:
-    """The closed half on one side; both halves hold the boundary."""
-    known = Known(job.parent.problem, job.parent)
-    if job.split is not None and not known.empty:
-        at, bits = scalar(job.split["at"], "split.at"), known.problem.bits
-        ends = (None, up(at, bits)) if job.side < 0 else (down(at, bits), None)
-        if "input" in job.split:
-            known.cut_box(job.split["input"], *ends)
-        else:
-            known.cut(job.split["layer"], job.split["neuron"], *ends)
-            known.use_conflicts()
-    return known
+        why = f"numbers or structures that are too large: {type(error).__name__}"
+        return Report(False, why, kind, claim)

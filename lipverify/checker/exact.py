@@ -1,17 +1,15 @@
-"""Exact numbers: integers at a power of two, their matrices, and what is rounded outward.
-
-A matrix is a list of rows of integers; the power of two is kept beside it. `python-flint`
-multiplies matrices faster; results are the same integers.
-"""
+"""Exact numbers: integers at a power of two (n at 2^-b is n / 2^b), their matrices, and what is
+rounded outward. `python-flint` multiplies matrices faster, to the same integers."""
 
 import base64
 import binascii
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from functools import cached_property
 from math import isfinite, isqrt
-from operator import mul
-from typing import Any, TypeVar
+from operator import add, mul
+from typing import Any
 
 from lipverify.checker.errors import Rejected
 
@@ -21,7 +19,6 @@ except ImportError:  # the optional extra `check`
     flint = None
 
 Rows = list[list[int]]
-T = TypeVar("T")
 
 SMALL = 4096
 """Products of fewer multiplications are quicker without the conversion for flint."""
@@ -81,71 +78,94 @@ def quotient_up(top: int, bottom: int) -> int:
     return -(-top // bottom)
 
 
+def regrid(value: int, old: int, new: int) -> int:
+    """From 2^-old to 2^-new, rounded down."""
+    return value << (new - old) if new >= old else value >> (old - new)
+
+
+def regrid_up(value: int, old: int, new: int) -> int:
+    return -regrid(-value, old, new)
+
+
 def root_up(value: int) -> int:
     """The square root of an integer >= 0, rounded up."""
-    root = isqrt(value)
-    return root + (root * root < value)
-
-
-def paired(function: Callable[..., T], *vectors: Iterable[Any]) -> list[T]:
-    """Entry by entry; vectors of one length."""
-    return [function(*entries) for entries in zip(*vectors, strict=True)]
-
-
-def each(function: Callable[..., T], *rows: Iterable[Iterable[Any]]) -> list[list[T]]:
-    """Entry by entry; matrices of one shape."""
-    return [paired(function, *lines) for lines in zip(*rows, strict=True)]
+    return isqrt(value - 1) + 1 if value else 0
 
 
 def magnitude(lower: int, upper: int) -> int:
     return max(abs(lower), abs(upper))
 
 
-def transposed(rows: Rows, columns: int) -> Rows:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[]] * columns
+def paired(function: Callable[..., Any], *vectors: Sequence[Any]) -> list[Any]:
+    """Entry by entry; vectors of one length."""
+    if len({len(vector) for vector in vectors}) > 1:
+        raise ValueError(f"vectors of lengths {', '.join(str(len(vector)) for vector in vectors)}")
+    return list(map(function, *vectors))
+
+
+def each(function: Callable[..., Any], *matrices: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Entry by entry; matrices of one shape."""
+    return paired(lambda *rows: paired(function, *rows), *matrices)
+
+
+def support(row: Sequence[int], lower: Sequence[int], upper: Sequence[int]) -> int:
+    """The largest value of row . x over a box."""
+    ends = zip(row, lower, upper, strict=True)
+    return sum(a * (high if a > 0 else low) for a, low, high in ends if a)
 
 
 class Matrix:
-    """A constant integer matrix [rows, columns] at 2^-bits, for products from the left."""
+    """An integer matrix [rows, columns] at 2^-bits; not to be changed."""
 
     def __init__(self, rows: Rows, columns: int, bits: int) -> None:
         self.rows, self.columns, self.bits = rows, columns, bits
-        self._transposed: Matrix | None = None
-        self._magnitude: Matrix | None = None
-        self._cast: Any = None
 
-    @property
+    @cached_property
     def transposed(self) -> "Matrix":
-        if self._transposed is None:
-            self._transposed = Matrix(
-                transposed(self.rows, self.columns), len(self.rows), self.bits
-            )
-            self._transposed._transposed = self
-        return self._transposed
+        turned = list(map(list, zip(*self.rows, strict=True))) or [[] for _ in range(self.columns)]
+        found = Matrix(turned, len(self.rows), self.bits)
+        found.transposed = self
+        return found
 
-    @property
+    @cached_property
     def magnitude(self) -> "Matrix":
-        if self._magnitude is None:
-            self._magnitude = Matrix(
-                [list(map(abs, row)) for row in self.rows], self.columns, self.bits
-            )
-        return self._magnitude
+        return Matrix([list(map(abs, row)) for row in self.rows], self.columns, self.bits)
+
+    @cached_property
+    def _cast(self) -> Any:
+        assert flint
+        return flint.fmpz_mat(self.rows)
 
     def after(self, left: Rows) -> Rows:
         """left @ self, exactly; its power of two is the sum of both."""
         if not left or not self.rows or not self.columns:
             return [[0] * self.columns for _ in left]
         if flint and use_flint and len(left) * len(self.rows) * self.columns > SMALL:
-            if self._cast is None:
-                self._cast = flint.fmpz_mat(self.rows)
             found = (flint.fmpz_mat(left) * self._cast).tolist()
             return [list(map(int, row)) for row in found]
         columns = self.transposed.rows
         return [[sum(map(mul, row, column)) for column in columns] for row in left]
 
+    def of(self, left: "Matrix") -> "Matrix":
+        """left @ self."""
+        return Matrix(self.after(left.rows), self.columns, left.bits + self.bits)
 
-def product(left: Rows, right: Rows, columns: int) -> Rows:
-    return Matrix(right, columns, 0).after(left)
+    def above(self, row: list[int]) -> list[int]:
+        """row @ self at the row's power of two, rounded up."""
+        return [shift_up(value, self.bits) for value in self.after([row])[0]]
+
+    def at(self, bits: int) -> "Matrix":
+        """The same at a finer power of two."""
+        lift = bits - self.bits
+        return Matrix([[x << lift for x in row] for row in self.rows], self.columns, bits)
+
+    def plus(self, other: "Matrix | None") -> "Matrix":
+        """The sum; rows that only one of them has are zero in the other."""
+        if other is None:
+            return self
+        bits = max(self.bits, other.bits)
+        a, b = sorted((self.at(bits).rows, other.at(bits).rows), key=len)
+        return Matrix(each(add, a, b[: len(a)]) + b[len(a) :], self.columns, bits)
 
 
 def common(values: Iterable[Sequence[Fraction]]) -> int:
@@ -158,17 +178,9 @@ def at(values: Sequence[Fraction], bits: int) -> list[int]:
     return [(value.numerator << bits) // value.denominator for value in values]
 
 
-def rounded(values: Sequence[float], extra: int) -> tuple[list[int], int]:
-    """Numbers as integers at one power of two, off by at most 2^-extra of the largest.
-
-    For multipliers, any value of which is sound.
-    """
-    largest = max(map(abs, values), default=0.0)
-    if largest == 0:
-        return [0] * len(values), 0
-    bits = max(
-        0,
-        extra
-        - (Fraction(largest).numerator.bit_length() - Fraction(largest).denominator.bit_length()),
-    )
-    return [down(value, bits) for value in values], bits
+def rounded(values: Sequence[float | Fraction], extra: int) -> tuple[list[int], int]:
+    """Numbers >= 0, or multipliers any value of which is sound, rounded up at one power of two:
+    2^-extra of the largest or finer."""
+    top, bottom = max(map(abs, values), default=0).as_integer_ratio()
+    bits = max(0, extra - top.bit_length() + bottom.bit_length()) if top else 0
+    return [up(value, bits) for value in values], bits

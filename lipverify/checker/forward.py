@@ -1,11 +1,14 @@
 """Intervals of preactivations: interval arithmetic, and linear bounds by back-substitution with the
-multipliers of the certificate (README 4.1 to 4.3)."""
+multipliers of the certificate (README 4.1 to 4.3). The same serves the backward graph (4.6)."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from operator import add, sub
+from copy import copy
+from functools import lru_cache
+from operator import add, gt, sub
 from typing import Any
 
-from lipverify.checker.activations import SLOPE, Line, Span
+from lipverify.checker.activations import SLOPE, Activation, Line, Span
 from lipverify.checker.archive import Clock
 from lipverify.checker.errors import Rejected
 from lipverify.checker.exact import (
@@ -17,372 +20,302 @@ from lipverify.checker.exact import (
     paired,
     quotient_up,
     shift_up,
+    support,
     up,
 )
 from lipverify.checker.network import Affine, Network
 from lipverify.checker.region import Region
 
-Conflict = tuple[int, int, int, int, int, int]
 Ends = tuple[list[int], list[int]]
+Between = tuple[Activation, Activation]
+"""Functions below and above an activation's value: it twice, or a gate's (README 4.6)."""
+Entries = Sequence[Mapping[str, Any]]
+"""A list `multipliers` of the certificate."""
 
 
 class Problem:
     """The network on a region: what does not change from node to node. Everything at 2^-bits.
 
-    `bias` per form: enclosure of the constant, with what the coefficients' blur can do on the
-    region. `reach` per layer, -1 the input: above |a| there; `preactivation_reach` above |z|.
+    `functions` by layer and neuron. By form: `spread`, what the coefficients' blur can do to it on
+    the region; `bias`, an enclosure of its constant with that; `first`, its interval (-1: the box);
+    `far`, above its magnitude. `reach` by layer, -1 the input: above |a| there.
     """
 
-    def __init__(self, network: Network, region: Region, bits: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        network: Network,
+        region: Region,
+        bits: int,
+        clock: Clock,
+        functions: Sequence[Sequence[Between]] | None = None,
+    ) -> None:
         self.network, self.region, self.bits, self.clock = network, region, bits, clock
-        self.reach = {-1: paired(magnitude, region.lower, region.upper)}
-        self.preactivation_reach: list[list[int]] = []
+        self.forms, self.count = network.forms, len(network.layers)
+        self.functions = functions or [
+            [(function, function)] * form.size
+            for function, form in zip(network.activations, network.layers, strict=True)
+        ]
+        self.spread: list[list[int]] = []
         self.bias: list[Ends] = []
-        values = {-1: (region.lower, region.upper)}
-        self.first: list[Ends] = []
-        for layer, form in enumerate(network.forms):
+        self.first = {-1: (region.lower, region.upper)}
+        values = dict(self.first)
+        self.reach = {-1: paired(magnitude, *values[-1])}
+        for layer, form in enumerate(self.forms):
             clock.check()
-            self.bias.append(self._bias(form))
-            lower, upper = self.interval(layer, values)
-            self.output_reach = paired(magnitude, lower, upper)
-            if layer < len(network.layers):
-                self.first.append((lower, upper))
-                self.preactivation_reach.append(paired(magnitude, lower, upper))
-                values[layer] = self.values(layer, lower, upper)
+            self.spread.append(self._spread(form))
+            lower = [down(constant, bits) for constant in form.bias]
+            upper = [up(constant, bits) for constant in form.bias]
+            spread = self.spread[layer]
+            self.bias.append((paired(sub, lower, spread), paired(add, upper, spread)))
+            self.first[layer] = self.interval(layer, values)
+            if layer < self.count:
+                values[layer] = self.values(layer, *self.first[layer])
                 self.reach[layer] = paired(magnitude, *values[layer])
+        self.far = {layer: paired(magnitude, *ends) for layer, ends in self.first.items()}
 
-    def _bias(self, form: Affine) -> Ends:
+    def _spread(self, form: Affine) -> list[int]:
         spread = [up(value, self.bits) for value in form.bias_blur]
         for source, blur in form.blur.items():
-            charge = blur.transposed.after([self.reach[source]])[0]
-            spread = paired(add, spread, [shift_up(value, blur.bits) for value in charge])
-        ends = [down(b, self.bits) for b in form.bias], [up(b, self.bits) for b in form.bias]
-        return paired(sub, ends[0], spread), paired(add, ends[1], spread)
+            spread = paired(add, spread, blur.transposed.above(self.reach[source]))
+        return spread
 
     def interval(self, layer: int, values: Mapping[int, Ends]) -> Ends:
         """Preactivations from intervals of everything before."""
         lower, upper = self.bias[layer]
-        for source, matrix in self.network.forms[layer].parts.items():
-            low, high = values[source]
-            middle = matrix.transposed.after([paired(add, low, high)])[0]
-            radius = matrix.magnitude.transposed.after([paired(sub, high, low)])[0]
-            drop = matrix.bits + 1
-            lower = [x + (m - r >> drop) for x, m, r in zip(lower, middle, radius, strict=True)]
-            upper = [
-                x + shift_up(m + r, drop) for x, m, r in zip(upper, middle, radius, strict=True)
-            ]
+        for source, matrix in self.forms[layer].parts.items():
+            middle = matrix.transposed.after([paired(add, *values[source])])[0]
+            radius = matrix.transposed.magnitude.after([paired(sub, *values[source][::-1])])[0]
+            low, high = paired(sub, middle, radius), paired(add, middle, radius)  # of twice z
+            lower = paired(add, lower, [x >> matrix.bits + 1 for x in low])
+            upper = paired(add, upper, [shift_up(x, matrix.bits + 1) for x in high])
         return lower, upper
 
     def values(self, layer: int, lower: list[int], upper: list[int]) -> Ends:
-        function = self.network.activations[layer]
-        spans = [function.range(Span(a, b), self.bits) for a, b in zip(lower, upper, strict=True)]
-        return [span.lower for span in spans], [span.upper for span in spans]
+        low, high = [], []
+        for (below, above), *ends in zip(self.functions[layer], lower, upper, strict=True):
+            span = below.range(Span(*ends), self.bits)
+            low.append(span.lower)
+            span = span if above is below else above.range(Span(*ends), self.bits)
+            high.append(span.upper)
+        return low, high
 
 
 class Known:
-    """What has been proved at a node: intervals, box, conflicts. Children start from a copy."""
+    """What has been proved at a node: `ends` of preactivations (-1: the box), and conflicts: pairs
+    of (layer, neuron, side) that are never on the sides of 0 named at once."""
 
-    def __init__(self, problem: Problem, parent: "Known | None" = None) -> None:
+    def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        if parent is None:
-            self.lower = [list(lower) for lower, _ in problem.first]
-            self.upper = [list(upper) for _, upper in problem.first]
-            self.box = problem.region.lower, problem.region.upper
-            self.conflicts: tuple[Conflict, ...] = ()
-            self.empty = False
-            self._lines: list[dict[int, tuple[Line, Line]]] = [{} for _ in self.lower]
-            self._own = set(range(len(self.lower)))
-        else:
-            self.lower, self.upper = list(parent.lower), list(parent.upper)
-            self.box, self.conflicts, self.empty = parent.box, parent.conflicts, parent.empty
-            self._lines = list(parent._lines)
-            self._own = set()
-        self.version = 0
-        """Grows with every change."""
+        self.ends = {k: (list(lower), list(upper)) for k, (lower, upper) in problem.first.items()}
+        self.conflicts: tuple[tuple[int, ...], ...] = ()
+        self.empty = False
+
+    def child(self) -> "Known":
+        made = copy(self)
+        made.ends = {k: (list(lower), list(upper)) for k, (lower, upper) in self.ends.items()}
+        return made
 
     def span(self, layer: int, neuron: int) -> Span:
-        return Span(self.lower[layer][neuron], self.upper[layer][neuron])
+        return Span(*(end[neuron] for end in self.ends[layer]))
 
     def is_open(self, layer: int, neuron: int) -> bool:
-        return self.problem.network.activations[layer].open(
-            self.span(layer, neuron), self.problem.bits
-        )
+        """Whether the value is not one linear function of the preactivation."""
+        below, above = self.problem.functions[layer][neuron]
+        return below != above or below.open(self.span(layer, neuron), self.problem.bits)
 
-    def cut(self, layer: int, neuron: int, lower: int | None, upper: int | None) -> None:
-        """Intersect an interval."""
-        low, high = self.span(layer, neuron)
-        new_low = low if lower is None else max(low, lower)
-        new_high = high if upper is None else min(high, upper)
-        if (new_low, new_high) == (low, high):
-            return
-        if layer not in self._own:
-            self.lower[layer], self.upper[layer] = list(self.lower[layer]), list(self.upper[layer])
-            self._lines[layer] = dict(self._lines[layer])
-            self._own.add(layer)
-        self.lower[layer][neuron], self.upper[layer][neuron] = new_low, new_high
-        self._lines[layer].pop(neuron, None)
-        self.version += 1
-        if new_low > new_high:
-            self.empty = True
+    def cut(self, layer: int, neuron: int, side: int, end: int) -> bool:
+        """From now on z <= end (side 1), z >= end (side -1); whether that is news."""
+        lower, upper = self.ends[layer]
+        old = lower[neuron], upper[neuron]
+        if side > 0:
+            upper[neuron] = min(upper[neuron], end)
+        else:
+            lower[neuron] = max(lower[neuron], end)
+        self.empty |= lower[neuron] > upper[neuron]
+        return (lower[neuron], upper[neuron]) != old
 
-    def cut_box(self, index: int, lower: int | None, upper: int | None) -> None:
-        low, high = (list(end) for end in self.box)
-        if lower is not None:
-            low[index] = max(low[index], lower)
-        if upper is not None:
-            high[index] = min(high[index], upper)
-        self.box = low, high
-        self.version += 1
-        if low[index] > high[index]:
-            self.empty = True
+    def meet(self, layer: int, lower: list[int], upper: list[int]) -> None:
+        """Intersect the intervals of a layer."""
+        old = self.ends[layer]
+        self.ends[layer] = paired(max, old[0], lower), paired(min, old[1], upper)
+        self.empty |= any(paired(gt, *self.ends[layer]))
 
     def use_conflicts(self) -> None:
         """Cut neurons whose partner lies on its side of a conflict."""
         changed = True
         while changed and not self.empty:
-            before = self.version
+            changed = False
             for pair in self.conflicts:
                 for k, i, s, other, j, side in (pair, (*pair[3:], *pair[:3])):
                     low, high = self.span(k, i)
                     if (low >= 0) if s > 0 else (high <= 0):
-                        self.cut(other, j, *((None, 0) if side > 0 else (0, None)))
-            changed = self.version != before
-
-    def intervals(self) -> None:
-        """Interval arithmetic from the box, layer by layer."""
-        problem = self.problem
-        values = {-1: self.box}
-        for layer in range(len(self.lower)):
-            problem.clock.check()
-            for neuron, ends in enumerate(zip(*problem.interval(layer, values), strict=True)):
-                self.cut(layer, neuron, *ends)
-            if self.empty:
-                return
-            values[layer] = problem.values(layer, self.lower[layer], self.upper[layer])
-
-    def lines(self, layer: int, neuron: int) -> tuple[Line, Line]:
-        """The default lines above and below."""
-        found = self._lines[layer].get(neuron)
-        if found is None:
-            function, span = self.problem.network.activations[layer], self.span(layer, neuron)
-            found = (
-                function.line(span, self.problem.bits, True),
-                function.line(span, self.problem.bits, False),
-            )
-            self._lines[layer][neuron] = found
-        return found
+                        changed |= self.cut(other, j, side, 0)
 
 
-class Multipliers:
-    """The slopes and betas of one back-substitution with `targets` targets."""
+@lru_cache(maxsize=1 << 16)
+def _line(between: Between, z: Span, bits: int, above: bool, slope: int | None = None) -> Line:
+    """A line above or below all that lies between two functions, with the default slope if none is
+    given. Kept, since intervals often stay what they were."""
+    function = between[above]
+    slope = function.chosen(z, bits, above) if slope is None else slope
+    return Line(slope, function.intercept(slope, z, bits, above))
 
-    def __init__(self, known: Known, entries: Sequence[Mapping[str, Any]], targets: int) -> None:
-        self.known = known
-        self._slopes: dict[int, list[tuple[bool, list[int], list[list[int]]]]] = {}
-        self.betas: dict[int, list[tuple[list[int], list[list[int]]]]] = {}
-        sizes = [form.size for form in known.problem.network.layers]
-        for entry in entries:
-            layer = entry["layer"]
-            if layer >= len(sizes):
-                raise Rejected(f"multipliers of layer {layer}: there are {len(sizes)} layers")
-            neurons = entry.get("neurons", list(range(sizes[layer])))
-            if any(i >= sizes[layer] for i in neurons) or len(set(neurons)) < len(neurons):
-                raise Rejected(f"multipliers of layer {layer}: neurons that do not exist, or twice")
-            for name in ("lower", "upper", "beta"):
-                if name not in entry:
-                    continue
-                numbers = floats(entry[name], f"{name} of layer {layer}")
-                if len(numbers) not in (len(neurons), targets * len(neurons)):
-                    raise Rejected(
-                        f"{name} of layer {layer}: {len(numbers)} numbers; {len(neurons)} neurons, "
-                        f"{targets} targets"
-                    )
-                grid = known.problem.bits if name == "beta" else SLOPE
-                fixed = [down(number, grid) for number in numbers]
-                step = len(neurons)
-                blocks = [fixed[t : t + step] for t in range(0, len(fixed), step)] if step else []
-                if name == "beta":
-                    self.betas.setdefault(layer, []).append((neurons, blocks))
-                else:
-                    self._slopes.setdefault(layer, []).append((name == "upper", neurons, blocks))
 
-    def lines(self, layer: int, count: int) -> list[list[tuple[Line, Line]]]:
-        """Lines above and below each neuron: one list for all targets, or one per target."""
-        known, bits = self.known, self.known.problem.bits
-        function = known.problem.network.activations[layer]
-        base = [known.lines(layer, i) for i in range(len(known.lower[layer]))]
-        chosen = [entry for entry in self._slopes.get(layer, []) if entry[2]]
-        own = any(len(blocks) > 1 for _, _, blocks in chosen)
-        every = [list(base) for _ in range(count if own else 1)]
-        for above, neurons, blocks in chosen:
-            for t, lines in enumerate(every):
-                for i, slope in zip(neurons, blocks[min(t, len(blocks) - 1)], strict=True):
-                    line = Line(slope, function.intercept(slope, known.span(layer, i), bits, above))
-                    lines[i] = (line, lines[i][1]) if above else (lines[i][0], line)
-        return every
+def _multipliers(
+    known: Known, entries: Entries, targets: int
+) -> dict[tuple[int, str], dict[int, list[int]]]:
+    """Slopes and betas by layer and name, then neuron: one number per target, or one for all."""
+    found: dict[tuple[int, str], dict[int, list[int]]] = defaultdict(dict)
+    sizes = [form.size for form in known.problem.network.layers]
+    for entry in entries:
+        layer = entry["layer"]
+        if not 0 <= layer < len(sizes):
+            raise Rejected(f"multipliers of a layer that does not exist, of {len(sizes)}")
+        neurons = entry.get("neurons", range(sizes[layer]))
+        count = len(neurons)
+        if any(i >= sizes[layer] for i in neurons) or len(set(neurons)) < count:
+            raise Rejected(f"multipliers of layer {layer}: neurons that do not exist, or twice")
+        for name in {"lower", "upper", "beta"} & set(entry):
+            what, grid = f"{name} of layer {layer}", known.problem.bits if name == "beta" else SLOPE
+            fixed = [down(number, grid) for number in floats(entry[name], what)]
+            if len(fixed) not in (count, targets * count):
+                raise Rejected(f"{what}: {len(fixed)} numbers, {count} neurons, {targets} targets")
+            found[layer, name] |= {i: fixed[place::count] for place, i in enumerate(neurons)}
+    return found
 
 
 def uppers(
     known: Known,
     start: Mapping[int, Rows],
     count: int,
-    entries: Sequence[Mapping[str, Any]],
+    entries: Entries = (),
     constant: Sequence[int] = (),
 ) -> list[int]:
     """Upper bounds, at 2^-bits, of `count` linear functions of preactivations.
 
-    `start[k]` [count, size of layer k] are coefficients at 2^-bits; k = number of layers: the
-    outputs. `constant` at 2^-(2 bits).
+    `start[k]` [count, size of form k] are coefficients at 2^-bits, taken over; `constant` is at
+    2^-(2 bits).
     """
-    problem = known.problem
-    network, bits = problem.network, problem.bits
-    multipliers = Multipliers(known, entries, count)
+    problem, bits, ball = known.problem, known.problem.bits, known.problem.region.ball
+    chosen = _multipliers(known, entries, count)
     totals = list(constant) or [0] * count  # at 2^-(2 bits)
     coming: dict[int, Rows] = {}
-    for layer in range(max([*start, *multipliers.betas], default=-1), -1, -1):
+    behind = [*start, *(layer for layer, name in chosen if name == "beta")]
+    for layer in range(max(behind, default=-1), -1, -1):
         problem.clock.check()
-        form = network.forms[layer]
-        rows = (
-            [list(row) for row in start[layer]]
-            if layer in start
-            else [[0] * form.size for _ in range(count)]
-        )
-        if layer in coming:
-            rows = _through(known, multipliers, layer, coming.pop(layer), rows, totals)
-        for neurons, blocks in multipliers.betas.get(layer, ()):
-            for t in range(count):
-                for i, beta in (
-                    zip(neurons, blocks[min(t, len(blocks) - 1)], strict=True) if blocks else ()
-                ):
-                    end = known.upper if beta > 0 else known.lower
-                    totals[t] += beta * end[layer][i]
-                    rows[t][i] -= beta
-        lower, upper = problem.bias[layer]
-        for t, row in enumerate(rows):
-            totals[t] += sum(
-                b * (high if b > 0 else low)
-                for b, low, high in zip(row, lower, upper, strict=True)
-                if b
-            )
+        form = problem.forms[layer]
+        rows, own = coming.pop(layer, []), start.get(layer, [])
+        if rows:
+            _replace(known, layer, rows, (chosen[layer, "lower"], chosen[layer, "upper"]), totals)
+        rows = each(add, rows, own) if rows and own else rows or own
+        rows = rows or [[0] * form.size for _ in range(count)]
+        for i, betas in chosen[layer, "beta"].items():
+            for t, row in enumerate(rows):
+                beta = betas[t % len(betas)]
+                totals[t] += beta * known.ends[layer][beta > 0][i]
+                row[i] -= beta
+        if any(map(any, problem.bias[layer])):
+            ends = [support(row, *problem.bias[layer]) for row in rows]
+            totals = paired(add, totals, ends)
         for source, matrix in form.parts.items():
             made = matrix.after(rows)
-            divide(made, matrix.bits, problem.reach[source], totals)
-            old = coming.get(source)
-            coming[source] = (
-                made
-                if old is None
-                else [
-                    [x + y for x, y in zip(a, b, strict=True)]
-                    for a, b in zip(old, made, strict=True)
-                ]
-            )
+            _divide(made, matrix.bits, problem.reach[source], totals)
+            coming[source] = each(add, coming[source], made) if source in coming else made
     for t, row in enumerate(coming.get(-1, ())):
-        lower, upper = known.box
-        boxed = sum(
-            a * (high if a > 0 else low)
-            for a, low, high in zip(row, lower, upper, strict=True)
-            if a
-        )
-        if problem.region.ball:
-            boxed = min(boxed, problem.region.ball.support(row, lower, upper, bits))
-        totals[t] += boxed
+        most = support(row, *known.ends[-1])
+        totals[t] += min(most, ball.support(row, *known.ends[-1], bits)) if ball else most
     return [shift_up(total, bits) for total in totals]
 
 
-def _through(
-    known: Known,
-    multipliers: Multipliers,
-    layer: int,
-    coming: Rows,
-    rows: Rows,
-    totals: list[int],
-) -> Rows:
-    """Replace an activation's values by lines; the sum of coefficients on z with `rows`."""
-    every = multipliers.lines(layer, len(coming))
-    for t, row in enumerate(coming):
-        lines = every[t if len(every) > 1 else 0]
+def _replace(
+    known: Known, layer: int, rows: Rows, given: Sequence[dict[int, list[int]]], totals: list[int]
+) -> None:
+    """Coefficients of an activation's values become those of its arguments, by lines; `given`:
+    slopes for those below and above."""
+    functions, bits = known.problem.functions[layer], known.problem.bits
+    spans = paired(Span, *known.ends[layer])
+    pairs = list(zip(functions, spans, strict=True))
+    lines = [[_line(f, z, bits, above) for f, z in pairs] for above in (False, True)]
+    for t, row in enumerate(rows):
         for i, a in enumerate(row):
             if a:
-                slope, intercept = lines[i][a < 0]
+                slope, intercept = lines[a > 0][i]
+                if own := given[a > 0].get(i):
+                    slope, intercept = _line(*pairs[i], bits, a > 0, own[t % len(own)])
                 totals[t] += a * intercept
                 row[i] = a * slope
-    divide(coming, SLOPE, known.problem.preactivation_reach[layer], totals)
-    return each(add, coming, rows)
+    _divide(rows, SLOPE, known.problem.far[layer], totals)
 
 
-def divide(rows: Rows, bits: int, reach: list[int], totals: list[int]) -> None:
+def _divide(rows: Rows, bits: int, reach: Sequence[int], totals: list[int]) -> None:
     """Coefficients divided by 2^bits, in place; what rounding down drops, less than a unit of each,
     is charged to the totals by the reach of what it multiplies."""
+    lost = (1 << bits) - 1
     for t, row in enumerate(rows):
-        charge = 0
-        for j, value in enumerate(row):
-            if value:
-                part = value >> bits
-                if part << bits != value:
-                    charge += reach[j]
-                row[j] = part
-        totals[t] += charge
+        totals[t] += sum(far for value, far in zip(row, reach, strict=True) if value & lost)
+        row[:] = [value >> bits for value in row]
+
+
+def intervals(known: Known, step: Mapping[str, Any]) -> None:
+    """The step `intervals`: interval arithmetic from the box, layer by layer."""
+    values = {-1: known.ends[-1]}
+    for layer in range(known.problem.count):
+        known.problem.clock.check()
+        known.meet(layer, *known.problem.interval(layer, values))
+        if known.empty:
+            return
+        values[layer] = known.problem.values(layer, *known.ends[layer])
+    known.use_conflicts()
 
 
 def bound(known: Known, step: Mapping[str, Any]) -> None:
     """The step `bound`: linear bounds of preactivations of one layer."""
-    problem = known.problem
-    layer, asked = step.get("layer"), step.get("neurons", "open")
-    if layer is None or layer >= len(known.lower):
-        raise Rejected(f"step bound: no layer {layer}")
-    size = len(known.lower[layer])
-    if asked == "all":
-        neurons = list(range(size))
-    elif asked == "open":
-        neurons = [i for i in range(size) if known.is_open(layer, i)]
-    else:
-        neurons = asked
+    problem, layer, neurons = known.problem, step.get("layer", -1), step.get("neurons", "open")
+    if not 0 <= layer < problem.count:
+        raise Rejected(f"step bound: no layer {layer}, of {problem.count}")
+    size = problem.forms[layer].size
+    if isinstance(neurons, str):
+        every = neurons == "all"
+        neurons = [i for i in range(size) if every or known.is_open(layer, i)]
     if any(i >= size for i in neurons):
         raise Rejected(f"step bound: layer {layer} has {size} neurons")
     sides = {"both": (1, -1), "upper": (1,), "lower": (-1,)}[step.get("sides", "both")]
     targets = [(i, side) for side in sides for i in neurons]
     if not targets:
         return
-    scales = [1.0] * len(targets)
-    if "scale" in step:
-        scales = floats(step["scale"], "scale")
-        if len(scales) != len(targets) or min(scales) <= 0:
-            raise Rejected(f"scale: expected {len(targets)} numbers > 0")
+    scales = floats(step["scale"], "scale") if "scale" in step else [1.0] * len(targets)
+    if len(scales) != len(targets) or min(scales) <= 0:
+        raise Rejected(f"scale: expected {len(targets)} numbers > 0")
     fixed = [down(scale, problem.bits) for scale in scales]
     if not all(fixed):
         raise Rejected("scale: a number is too small for the precision")
-    rows = []
-    for (i, side), scale in zip(targets, fixed, strict=True):
-        row = [0] * size
+    rows = [[0] * size for _ in targets]
+    for row, (i, side), scale in zip(rows, targets, fixed, strict=True):
         row[i] = side * scale
-        rows.append(row)
     found = uppers(known, {layer: rows}, len(rows), step.get("multipliers", ()))
     for (i, side), scale, value in zip(targets, fixed, found, strict=True):
-        end = quotient_up(value << problem.bits, scale)
-        known.cut(layer, i, *((None, end) if side > 0 else (-end, None)))
+        known.cut(layer, i, side, side * quotient_up(value << problem.bits, scale))
     known.use_conflicts()
 
 
 def conflicts(known: Known, step: Mapping[str, Any]) -> None:
     """The step `conflicts`: pairs of neurons that are never on the given sides of 0 at once."""
-    problem = known.problem
+    problem, one = known.problem, 1 << known.problem.bits
     pairs = [tuple(pair) for pair in step.get("pairs", ())]
     weights = floats(step.get("weights", ""), "weights")
-    sizes = [len(lower) for lower in known.lower]
     if len(weights) != len(pairs) or any(not 0 <= w <= 1 for w in weights):
         raise Rejected("step conflicts: expected one weight in [0, 1] per pair")
+    sizes = [form.size for form in problem.network.layers]
     start: dict[int, Rows] = {}
-    one = 1 << problem.bits
     for t, (pair, weight) in enumerate(zip(pairs, weights, strict=True)):
         share = down(weight, problem.bits)
         for (k, i, s), part in ((pair[:3], share), (pair[3:], one - share)):
             if not (0 <= k < len(sizes) and 0 <= i < sizes[k] and s in (-1, 1)):
                 raise Rejected(f"step conflicts: {list(pair)} names no two sides of neurons")
-            rows = start.setdefault(k, [[0] * sizes[k] for _ in pairs])
-            rows[t][i] += s * part
+            start.setdefault(k, [[0] * sizes[k] for _ in pairs])[t][i] += s * part
     found = uppers(known, start, len(pairs), step.get("multipliers", ())) if pairs else []
     for pair, value in zip(pairs, found, strict=True):
         if value >= 0:
             raise Rejected(f"step conflicts: {list(pair)} is not proved: {value / one:.6g} >= 0")
-        known.conflicts += (pair,)  # type: ignore[assignment]
+        known.conflicts += (pair,)
     known.use_conflicts()

@@ -1,15 +1,18 @@
-"""What a property asks for, as objectives (README 2), and what encloses their values."""
+"""What a property asks for, as objectives (README 2), and upper bounds of them (README 4.6)."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product as tuples
+from operator import add
 from typing import Any
 
 from lipverify.checker.errors import Rejected
-from lipverify.checker.exact import Rows, at, common, counted, down, root_up, scalar, shift_up
-from lipverify.checker.jacobian import Scaled
+from lipverify.checker.exact import Matrix, down, floats, paired, regrid_up, root_up, scalar
+from lipverify.checker.jacobian import Row
 from lipverify.checker.semidefinite import exactly
 
+DUAL = {"1": "inf", "2": "2", "inf": "1"}
 MOST_SIGNS = 10
 MOST_SPECTRAL = 12
 
@@ -27,212 +30,134 @@ class Clause:
 class Slope:
     """sign row . J_input <= threshold, at 2^-P."""
 
-    row: int
+    rows: tuple[int]
     input: int
     sign: int
     threshold: int
 
+    def bound(self, found: Sequence[Row], bits: int) -> int:
+        lower, upper = found[0].ends(-1)
+        return upper[self.input] if self.sign > 0 else -lower[self.input]
+
+    def wider(self, blurs: Sequence[list[int]]) -> int:
+        """The most that changing the elements by so much adds."""
+        return blurs[0][self.input]
+
 
 @dataclass(frozen=True)
-class RowNorm:
-    """The norm dual to `norm` of one row is at most threshold."""
+class Norm:
+    """The operator norm of the rows is at most threshold, at 2^-P; of one row, the norm dual to
+    that of the input."""
 
-    row: int
-    norm: str
-    threshold: int
-
-
-@dataclass(frozen=True)
-class JointNorm:
-    """The operator norm of all rows is at most threshold."""
-
+    rows: tuple[int, ...]
     norm: str
     output_norm: str
     threshold: int
 
+    def bound(self, found: Sequence[Row], bits: int) -> int:
+        sizes = [row.magnitudes() for row in found]
+        if len(found) == 1 or self.norm != "1":
+            best = self.wider(sizes)
+            return best if len(found) == 1 else min(best, self._joint(found, best, bits))
+        columns = zip(*sizes, strict=True)
+        return max(vector_norm(list(column), self.output_norm) for column in columns)
 
-Objective = Clause | Slope | RowNorm | JointNorm
+    def wider(self, blurs: Sequence[list[int]]) -> int:
+        """The most that changing the elements by so much adds: the norm of the rows' dual norms."""
+        return vector_norm([vector_norm(row, DUAL[self.norm]) for row in blurs], self.output_norm)
+
+    def _joint(self, found: Sequence[Row], best: int, bits: int) -> int:
+        grid = max(row.center.bits for row in found)
+        rows = [row.center.at(grid).rows[0] for row in found]
+        center = Matrix(rows, len(rows[0]), grid)
+        radius = [row.radius for row in found]
+        if self.output_norm == "1" and len(rows) <= MOST_SIGNS:
+            # ||J x||_1 = max over signs c of c J x, so the largest dual norm of c J
+            signs = [[1, *rest] for rest in tuples((1, -1), repeat=len(rows) - 1)]
+            total, norms = [sum(column) for column in zip(*radius, strict=True)], []
+            for line in center.after(signs):
+                sizes = [regrid_up(abs(x), grid, bits) for x in line]
+                norms.append(vector_norm(paired(add, sizes, total), DUAL[self.norm]))
+            return min(best, max(norms))
+        if self.norm == self.output_norm == "2" and len(rows) <= MOST_SPECTRAL:
+            # ||J|| <= ||C|| + ||T||_F, and ||C|| <= s if s^2 I - C C^T is positive semidefinite
+            left = self.threshold - self.wider(radius)
+            square = Fraction(left, 1 << bits) ** 2
+            gram = center.transposed.after(rows)
+            form = [[Fraction(-x, 1 << 2 * grid) for x in row] for row in gram]
+            for i, row in enumerate(form):
+                row[i] += square
+            if left >= 0 and exactly(form):
+                return min(best, self.threshold)
+        return best
+
+
+def vector_norm(magnitudes: Sequence[int], norm: str) -> int:
+    """The norm of numbers >= 0, rounded up; all at the same power of two."""
+    if norm == "2":
+        return root_up(sum(x * x for x in magnitudes))
+    return sum(magnitudes) if norm == "1" else max(magnitudes, default=0)
 
 
 @dataclass(frozen=True)
 class Property:
+    """`rows`: the output functionals whose Jacobian is asked about."""
+
     kind: str
     rows: list[list[Fraction]]
-    """The output functionals whose Jacobian is asked about."""
-    objectives: list[Objective]
-    exact_threshold: Fraction
-
-    def seed(self, rows: list[int]) -> Scaled:
-        chosen = [self.rows[row] for row in rows]
-        bits = common(chosen)
-        return Scaled([at(row, bits) for row in chosen], bits)
+    objectives: Sequence[Clause | Slope | Norm]
+    exact_threshold: Fraction = Fraction(0)
 
 
-def read(asked: dict[str, Any], inputs: int, outputs: int, bits: int) -> Property:
+ENTRIES = {  # necessary, optional
+    "lipschitz": ({"input_norm", "output_norm", "at_most"}, {"rows"}),
+    "monotonicity": ({"weights"}, {"increasing", "decreasing", "margin"}),
+    "robustness": ({"unsafe"}, set()),
+}
+
+
+def read(asked: Mapping[str, Any], inputs: int, outputs: int, bits: int) -> Property:
     """The manifest's property; `Rejected` where entries are missing or do not fit."""
     kind = asked["kind"]
-    allowed = {
-        "lipschitz": {"input_norm", "output_norm", "at_most", "rows"},
-        "monotonicity": {"weights", "increasing", "decreasing", "margin"},
-        "robustness": {"unsafe"},
-    }[kind]
-    optional = {"rows", "increasing", "decreasing", "margin"}
-    wrong = (set(asked) - {"kind"}) ^ allowed
-    if wrong - (optional & allowed):
-        raise Rejected(f"property {kind}: expected the entries {', '.join(sorted(allowed))}")
+    needed, optional = ENTRIES[kind]
+    if not {"kind"} | needed <= set(asked) <= {"kind"} | needed | optional:
+        raise Rejected(f"property {kind}: expected the entries {', '.join(sorted(needed))}")
     if kind == "robustness":
-        return Property(
-            kind, [], [_clause(entry, outputs) for entry in asked["unsafe"]], Fraction(0)
-        )
+        return Property(kind, [], [_clause(entry, outputs) for entry in asked["unsafe"]])
     if kind == "monotonicity":
-        margin = Fraction(scalar(asked["margin"], "margin")) if "margin" in asked else Fraction(0)
-        rows = [[Fraction(x) for x in counted(asked["weights"], outputs, "weights")]]
-        increasing, decreasing = asked.get("increasing", []), asked.get("decreasing", [])
-        if any(j >= inputs for j in (*increasing, *decreasing)) or not (increasing or decreasing):
-            raise Rejected(f"monotonicity: expected inputs 0 to {inputs - 1}, one or more")
-        threshold = down(-margin, bits)
-        slopes = [Slope(0, j, -1, threshold) for j in increasing]
-        return Property(
-            kind, rows, [*slopes, *(Slope(0, j, 1, threshold) for j in decreasing)], -margin
-        )
+        rows = _rows(asked["weights"], outputs, "weights")
+        ways = [(j, -1) for j in asked.get("increasing", ())]
+        ways += [(j, 1) for j in asked.get("decreasing", ())]
+        if len(rows) > 1 or not ways or any(j >= inputs for j, _ in ways):
+            raise Rejected(f"monotonicity: expected {outputs} weights, inputs 0 to {inputs - 1}")
+        most = -Fraction(scalar(asked.get("margin", (0.0).hex()), "margin"))
+        slopes = [Slope((0,), j, sign, down(most, bits)) for j, sign in ways]
+        return Property(kind, rows, slopes, most)
+    rows = [[Fraction(int(i == j)) for j in range(outputs)] for i in range(outputs)]
     if "rows" in asked:
-        numbers = [
-            Fraction(x) for x in counted(asked["rows"], _multiple(asked["rows"], outputs), "rows")
-        ]
-        rows = [numbers[i : i + outputs] for i in range(0, len(numbers), outputs)]
-    else:
-        rows = [[Fraction(int(i == j)) for j in range(outputs)] for i in range(outputs)]
+        rows = _rows(asked["rows"], outputs, "rows")
     most = Fraction(scalar(asked["at_most"], "at_most"))
-    threshold = down(most, bits)
-    norm, output_norm = asked["input_norm"], asked["output_norm"]
-    found: list[Objective]
-    if output_norm == "inf" or len(rows) == 1:
-        if norm == "1":
-            found = [
-                Slope(r, j, s, threshold)
-                for r in range(len(rows))
-                for j in range(inputs)
-                for s in (1, -1)
-            ]
-        else:
-            found = [RowNorm(r, norm, threshold) for r in range(len(rows))]
-    else:
-        found = [JointNorm(norm, output_norm, threshold)]
-    return Property(kind, rows, found, most)
+    norms, threshold = (asked["input_norm"], asked["output_norm"]), down(most, bits)
+    numbers = range(len(rows))
+    if len(rows) > 1 and norms[1] != "inf":
+        return Property(kind, rows, [Norm(tuple(numbers), *norms, threshold)], most)
+    if norms[0] != "1":
+        return Property(kind, rows, [Norm((r,), *norms, threshold) for r in numbers], most)
+    places = tuples(numbers, range(inputs), (1, -1))
+    return Property(kind, rows, [Slope((r,), j, s, threshold) for r, j, s in places], most)
 
 
-def _multiple(text: str, outputs: int) -> int:
-    """The count of numbers in an array, if it is a positive multiple of `outputs`."""
-    count = (len(text) * 3 // 4 - text.count("=")) // 8
-    if count <= 0 or count % outputs:
-        raise Rejected(f"rows: {count} numbers for {outputs} outputs")
-    return count
+def _rows(text: str, columns: int, what: str) -> list[list[Fraction]]:
+    numbers = [Fraction(x) for x in floats(text, what)]
+    if not numbers or len(numbers) % columns:
+        raise Rejected(f"{what}: {len(numbers)} numbers, expected a multiple of {columns}")
+    return [numbers[i : i + columns] for i in range(0, len(numbers), columns)]
 
 
-def _clause(entry: dict[str, Any], outputs: int) -> Clause:
-    offsets = [
-        Fraction(x) for x in counted(entry["offsets"], _multiple(entry["offsets"], 1), "offsets")
-    ]
-    count = len(offsets)
-    numbers = [Fraction(x) for x in counted(entry["coefficients"], count * outputs, "coefficients")]
-    strict = entry.get("strict", [False] * count)
-    if len(strict) != count:
-        raise Rejected("a clause's `strict` needs one entry per row")
-    return Clause(
-        [numbers[i : i + outputs] for i in range(0, len(numbers), outputs)], offsets, strict
-    )
-
-
-@dataclass(frozen=True)
-class Elements:
-    """lower <= row J <= upper, at 2^-P, for the rows named."""
-
-    rows: list[int]
-    lower: Rows
-    upper: Rows
-
-    def place(self, row: int) -> int:
-        return self.rows.index(row)
-
-    def magnitude(self, row: int) -> list[int]:
-        place = self.place(row)
-        return [
-            max(abs(a), abs(b)) for a, b in zip(self.lower[place], self.upper[place], strict=True)
-        ]
-
-    def slope(self, goal: Slope) -> int:
-        """An upper bound of sign J."""
-        place = self.place(goal.row)
-        return self.upper[place][goal.input] if goal.sign > 0 else -self.lower[place][goal.input]
-
-
-def vector_norm(magnitudes: list[int], norm: str) -> int:
-    """The norm of numbers >= 0, rounded up; all at the same power of two."""
-    if norm == "1":
-        return sum(magnitudes)
-    if norm == "inf":
-        return max(magnitudes, default=0)
-    return root_up(sum(x * x for x in magnitudes))
-
-
-DUAL = {"1": "inf", "2": "2", "inf": "1"}
-
-
-def joint_norm(goal: JointNorm, elements: Elements, center: Scaled, radius: Rows, bits: int) -> int:
-    """An upper bound of the operator norm of all matrices of the enclosure (README 4.6)."""
-    magnitudes = [elements.magnitude(row) for row in elements.rows]
-    if goal.norm == "1":
-        return max(
-            (
-                vector_norm(list(column), goal.output_norm)
-                for column in zip(*magnitudes, strict=True)
-            ),
-            default=0,
-        )
-    best = vector_norm([vector_norm(row, DUAL[goal.norm]) for row in magnitudes], goal.output_norm)
-    total = [sum(column) for column in zip(*radius, strict=True)]
-    if goal.output_norm == "1" and len(magnitudes) <= MOST_SIGNS:
-        # ||J x||_1 = max over signs c of c J x, so the largest dual norm of c J
-        found = []
-        for signs in tuples((1, -1), repeat=len(magnitudes) - 1):
-            line = [
-                sum(s * x for s, x in zip((1, *signs), column, strict=True))
-                for column in zip(*center.rows, strict=True)
-            ]
-            sizes = [
-                shift_up(abs(x) << bits, center.bits) + t for x, t in zip(line, total, strict=True)
-            ]
-            found.append(vector_norm(sizes, DUAL[goal.norm]))
-        best = min(best, max(found))
-    if goal.norm == "2" and goal.output_norm == "2" and len(magnitudes) <= MOST_SPECTRAL:
-        # ||J|| <= ||C|| + ||T||_F, and ||C|| <= s if s^2 I - C C^T is positive semidefinite
-        spread = vector_norm([vector_norm(row, "2") for row in radius], "2")
-        left = goal.threshold - spread
-        if left >= 0:
-            square = Fraction(left, 1 << bits) ** 2
-            gram = [
-                [
-                    (square if r is s else 0)
-                    - Fraction(sum(x * y for x, y in zip(r, s, strict=True)), 1 << 2 * center.bits)
-                    for s in center.rows
-                ]
-                for r in center.rows
-            ]
-            if exactly(gram):
-                best = min(best, goal.threshold)
-    return best
-
-
-def enlarged(low: Rows, high: Rows, blur: Rows | None) -> tuple[Rows, Rows]:
-    if blur is None:
-        return low, high
-    return (
-        [
-            [a - b for a, b in zip(row, more, strict=True)]
-            for row, more in zip(low, blur, strict=True)
-        ],
-        [
-            [a + b for a, b in zip(row, more, strict=True)]
-            for row, more in zip(high, blur, strict=True)
-        ],
-    )
+def _clause(entry: Mapping[str, Any], outputs: int) -> Clause:
+    coefficients = _rows(entry["coefficients"], outputs, "coefficients")
+    offsets = [row[0] for row in _rows(entry["offsets"], 1, "offsets")]
+    strict = entry.get("strict", [False] * len(offsets))
+    if not len(strict) == len(offsets) == len(coefficients):
+        raise Rejected("a clause needs as many rows of coefficients, offsets and `strict`")
+    return Clause(coefficients, offsets, strict)

@@ -2,38 +2,36 @@
 
 Variables v = [1; c; t]: c the combination of rows, for joint objectives, and t the outputs u of the
 open gates scaled to [-1, 1]. The proof is that threshold - Lagrangian is a form that is never
-negative on |v_i| <= 1.
+negative on |v_i| <= 1. Linear functions of v are rows over v, shorter ones with zeros behind.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from operator import mul
+from operator import mul, sub
 from typing import Any
 
 from lipverify.checker.activations import ABS, SLOPE, Span, TwoSlopes
 from lipverify.checker.errors import Rejected
 from lipverify.checker.exact import (
+    Matrix,
     Rows,
+    at,
+    common,
     counted,
     down,
     each,
     floats,
     magnitude,
     paired,
-    product,
     rounded,
     shift_up,
-    transposed,
     up,
 )
-from lipverify.checker.jacobian import Backward, Ends, Gates, Scaled
-from lipverify.checker.objectives import JointNorm, RowNorm, Slope, vector_norm
+from lipverify.checker.forward import Ends
+from lipverify.checker.jacobian import Backward, Row
+from lipverify.checker.objectives import Norm, Slope, vector_norm
 from lipverify.checker.semidefinite import not_negative
-
-Term = tuple[Sequence[int], Sequence[int], int, int]
-"""left, right, weight, power of two."""
-Interval = Callable[[int], tuple[list[int], list[int]]]
 
 WEIGHT = 60
 """Fraction bits of a blend."""
@@ -51,107 +49,89 @@ class _Gate:
     bits: int
 
 
+Gates = Mapping[tuple[int, ...], _Gate]
+
+
 def holds(
-    backward: Backward,
-    seed: Scaled,
-    ends: Mapping[int, Ends],
-    goal: RowNorm | Slope | JointNorm,
-    blur: Rows | None,
-    proof: Mapping[str, Any],
+    backward: Backward, found: Sequence[Row], goal: Norm | Slope, proof: Mapping[str, Any]
 ) -> bool:
-    """Whether the multipliers prove the goal. seed: its rows; ends: intervals of their adjoints."""
-    bits = backward.bits
-    joint = goal if isinstance(goal, JointNorm) else None
-    free = len(seed.rows) if joint else 0
-    if joint and joint.norm == "1":
+    """Whether the multipliers prove the goal; `found`: enclosures of its rows."""
+    bits, free = backward.bits, len(found) if len(found) > 1 else 0
+    if free and isinstance(goal, Norm) and goal.norm == "1":
         raise Rejected("the quadratic rule is not for joint objectives with input norm 1")
-
-    def interval(layer: int) -> tuple[list[int], list[int]]:
-        lower, upper = ends[layer]
-        if joint is None:
-            return lower[0], upper[0]
-        columns = zip(*each(magnitude, lower, upper), strict=True)
-        sizes = [vector_norm(list(column), joint.output_norm) for column in columns]
-        return [-size for size in sizes], sizes
-
-    elements, opened = _eliminate(backward, seed, interval, free)
-    listed = [tuple(pair) for pair in proof.get("gates", [])]
+    elements, gates = _eliminate(backward, found, goal, free)
+    listed = [tuple(pair) for pair in proof.get("gates", ())]
     if len(set(listed)) < len(listed):
         raise Rejected("quadratic: a gate is listed twice")
-    theta = counted(proof.get("theta", ""), len(listed), "theta")
-    kappa = counted(proof.get("kappa", ""), len(listed), "kappa")
-    if any(k < 0 for k in kappa):
+    theta, grid = rounded(counted(proof.get("theta", ""), len(listed), "theta"), EXTRA)
+    kappa, fine = rounded(counted(proof.get("kappa", ""), len(listed), "kappa"), EXTRA)
+    if min(kappa, default=0) < 0:
         raise Rejected("quadratic: kappa < 0")
 
-    form = _Form(1 + free + len(opened))
-    form.constant(goal.threshold - (_blurred(goal, blur) if blur else 0), bits)
-    _objective(form, elements, interval(-1), goal, proof, bits)
-    fixed, grid = rounded(theta, EXTRA)
-    used = [(opened[name], place) for place, name in enumerate(listed) if name in opened]
-    form.products([(g.near_alpha, g.near_beta, fixed[i], 2 * g.bits + grid) for g, i in used])
-    form.products(_pairs(backward, opened, proof))
-    fixed, grid = rounded(kappa, EXTRA)
-    for gate, place in used:
-        form.bounded(gate.variable, fixed[place], grid)
-    if joint:
+    form = _Form(1 + free + len(gates))
+    blur = goal.wider([row.blur for row in found])
+    form.diagonal[0] += Fraction(goal.threshold - blur, 1 << bits)
+    _objective(form, elements, _ends(found, goal, -1), goal, proof, bits)
+    used = set()
+    for name, weight, share in zip(listed, theta, kappa, strict=True):
+        if gate := gates.get(name):
+            used.add(gate.variable)
+            form.minus(gate.near_alpha, gate.near_beta, weight, 2 * gate.bits + grid)
+            form.bounded(gate.variable, Fraction(share, 1 << fine))
+    _pairs(form, backward, gates, proof)
+    if free:
+        ball = isinstance(goal, Norm) and goal.output_norm == "2"
         shares = floats(proof.get("free", ""), "free")
-        if len(shares) != (1 if joint.output_norm == "2" else free) or min(shares) < 0:
+        if len(shares) != (1 if ball else free) or min(shares) < 0:
             raise Rejected("quadratic: `free` needs a number >= 0; for output norm 1, one per row")
-        fixed, grid = rounded(shares, EXTRA)
+        fixed, fine = rounded(shares, EXTRA)
         for r in range(free):
-            alone = joint.output_norm == "1" or r == 0
-            form.bounded(1 + r, fixed[min(r, len(fixed) - 1)], grid, alone)
-    rest = {gate.variable for gate in opened.values()} - {gate.variable for gate, _ in used}
-    return not_negative(form.without(rest), backward.problem.clock)
+            share = Fraction(fixed[r % len(fixed)], 1 << fine)
+            form.bounded(1 + r, share, alone=not ball or r == 0)
+    return not_negative(
+        form.without({gate.variable for gate in gates.values()} - used), backward.problem.clock
+    )
+
+
+def _ends(found: Sequence[Row], goal: Norm | Slope, layer: int) -> Ends:
+    """Intervals of the adjoints of one row, or of c times the rows for all c of the dual ball."""
+    if isinstance(goal, Slope) or len(found) == 1:
+        return found[0].ends(layer)
+    columns = zip(*(row.magnitudes(layer) for row in found), strict=True)
+    sizes = [vector_norm(column, goal.output_norm) for column in columns]
+    return [-size for size in sizes], sizes
 
 
 class _Form:
-    """A symmetric form S over v, twice its matrix kept: parts at different powers of two."""
+    """A quadratic form over v: a diagonal, less weighted products of rows."""
 
     def __init__(self, width: int) -> None:
-        self.width = width
-        self.total = Scaled([[0] * width for _ in range(width)], 0)
+        self.width, self.diagonal = width, [Fraction(0)] * width
+        self._terms: dict[int, tuple[Rows, Rows]] = {}
 
-    def _add(self, rows: Rows, bits: int) -> None:
-        self.total = Scaled(rows, bits).plus(self.total)
+    def minus(self, left: Sequence[int], right: Sequence[int], weight: int, bits: int) -> None:
+        """- weight (left . v)(right . v), at 2^-bits."""
+        if weight:
+            lefts, rights = self._terms.setdefault(bits, ([], []))
+            lefts.append([*left, *[0] * (self.width - len(left))])
+            rights.append([weight * x for x in right] + [0] * (self.width - len(right)))
 
-    def _entry(self, i: int, value: int, bits: int) -> None:
-        """value v_i^2."""
-        lift = max(0, bits - self.total.bits)
-        if lift:
-            self.total = Scaled([[x << lift for x in row] for row in self.total.rows], bits)
-        self.total.rows[i][i] += 2 * value << (self.total.bits - bits)
-
-    def constant(self, value: int, bits: int) -> None:
-        self._entry(0, value, bits)
-
-    def bounded(self, i: int, share: int, bits: int, alone: bool = True) -> None:
+    def bounded(self, i: int, share: Fraction, alone: bool = True) -> None:
         """- share (1 - v_i^2); not `alone`: the 1 has been taken by another one of a ball."""
-        self._entry(i, share, bits)
-        if alone:
-            self._entry(0, -share, bits)
-
-    def linear(self, row: Sequence[int], bits: int) -> None:
-        """- row . v."""
-        made = [[0] * self.width for _ in range(self.width)]
-        for i, value in enumerate(row):
-            made[0][i] -= value
-            made[i][0] -= value
-        self._add(made, bits)
-
-    def products(self, terms: Sequence[Term]) -> None:
-        """- sum of weight (left . v)(right . v), each at its own power of two."""
-        width = self.width
-        for bits in {term[3] for term in terms if term[2]}:
-            some = [term for term in terms if term[3] == bits]
-            left = [[*a, *[0] * (width - len(a))] for a, _, _, _ in some]
-            right = [[w * x for x in b] + [0] * (width - len(b)) for _, b, w, _ in some]
-            made = product(transposed(left, width), right, width)
-            self._add(each(lambda x, y: -x - y, made, transposed(made, width)), bits)
+        self.diagonal[i] += share
+        self.diagonal[0] -= share * alone
 
     def without(self, gone: Collection[int]) -> Rows:
-        """Variables dropped, at the price of all their terms, |v_i v_j| <= 1."""
-        rows = self.total.rows
+        """The symmetric matrix, at some scale; variables `gone` are dropped at the price of all
+        their terms, |v_i v_j| <= 1."""
+        total = Matrix([[0] * self.width for _ in range(self.width)], self.width, 0)
+        for bits, (lefts, rights) in self._terms.items():
+            left = Matrix(lefts, self.width, 0).transposed
+            total = Matrix(rights, self.width, bits).of(left).plus(total)
+        total = total.at(max(total.bits, common([self.diagonal])))
+        rows = each(lambda x, y: -x - y, total.rows, total.transposed.rows)
+        for i, twice in enumerate(at(self.diagonal, total.bits + 1)):
+            rows[i][i] += twice
         price = sum(abs(x) * (1 if j in gone else 2) for i in gone for j, x in enumerate(rows[i]))
         kept = [i for i in range(self.width) if i not in gone]
         made = [[rows[i][j] for j in kept] for i in kept]
@@ -160,157 +140,104 @@ class _Form:
 
 
 def _eliminate(
-    backward: Backward, seed: Scaled, interval: Interval, free: int
-) -> tuple[Scaled, dict[tuple[int, int], _Gate]]:
+    backward: Backward, found: Sequence[Row], goal: Norm | Slope, free: int
+) -> tuple[Matrix, Gates]:
     """The elements as rows over v [width, inputs], and the open gates; others are linear maps."""
-    first = [[0] * len(seed.rows[0])] if free else []
-    coming: dict[int, Scaled] = {}
-    backward.push(len(backward.gates), Scaled([*first, *seed.rows], seed.bits), coming)
-    opened: dict[tuple[int, int], _Gate] = {}
-    width = 1 + free
+    chosen, bits = [backward.rows[row] for row in goal.rows], backward.bits
+    grid, size, width = common(chosen), len(chosen[0]), 1 + free
+    seed = [[0] * size] * min(free, 1) + [at(row, grid) for row in chosen]
+    coming: dict[int, Matrix] = {}
+    backward.push(len(backward.gates), Matrix(seed, size, grid), coming)
+    gates: dict[tuple[int, ...], _Gate] = {}
     for k in range(len(backward.gates) - 1, -1, -1):
-        gate, adjoint = backward.gates[k], coming.pop(k)
+        gate, adjoint, (lower, upper) = backward.gates[k], coming.pop(k), _ends(found, goal, k)
         shut = [0 if a < b else a for a, b in zip(gate.alpha, gate.beta, strict=True)]
-        following = Scaled(
-            [paired(mul, row, shut) for row in adjoint.rows], adjoint.bits + gate.bits
-        )
+        through = [paired(mul, row, shut) for row in adjoint.rows]
+        following = Matrix(through, len(shut), adjoint.bits + gate.bits)
         if gate.open:
-            boxes, grid = _boxes(gate, *interval(k), backward.bits)
-            own = [[0] * len(shut) for _ in range(width + len(boxes))]
-            bits = max(following.bits, grid)
-            up_g, up_u = bits - following.bits, bits - grid
-            for place, (i, (middle, radius)) in enumerate(zip(gate.open, boxes, strict=True)):
-                own[0][i], own[width + place][i] = middle, radius
-                near_alpha = [0] * (width + place + 1)
-                near_alpha[0], near_alpha[-1] = middle << up_u, radius << up_u
-                near_beta = [-x for x in near_alpha]
-                for j, row in enumerate(adjoint.rows):
-                    near_alpha[j] -= gate.alpha[i] * row[i] << up_g
-                    near_beta[j] += gate.beta[i] * row[i] << up_g
-                opened[k, i] = _Gate(width + place, near_alpha, near_beta, bits)
-            width += len(boxes)
-            following = following.plus(Scaled(own, grid))
+            # u = middle + radius t holds all outputs that the adjoints allow; 64 bits are enough.
+            problem = found[0].known.problem
+            ends = problem.values(problem.count - 2 - k, lower, upper)
+            spans = [(ends[0][i], ends[1][i]) for i in gate.open]
+            drop = max(magnitude(*span) for span in spans).bit_length() - 64
+            drop = min(max(0, drop), bits)
+            grid = bits - drop + 1  # at which lower + upper is the middle
+            fine = max(grid, following.bits)
+            own = [[0] * len(shut) for _ in range(width + len(spans))]
+            for i, (low, high) in zip(gate.open, spans, strict=True):
+                low, high = low >> drop, shift_up(high, drop)
+                own[0][i], own[width][i] = low + high, high - low
+                u = [low + high, *[0] * (width - 1), high - low]
+                u = [x << fine - grid for x in u]
+                g = [row[i] << fine - following.bits for row in adjoint.rows]
+                g += [0] * (len(u) - len(g))
+                near_alpha = paired(sub, u, [gate.alpha[i] * x for x in g])
+                near_beta = paired(sub, [gate.beta[i] * x for x in g], u)
+                gates[k, i] = _Gate(width, near_alpha, near_beta, fine)
+                width += 1
+            following = following.plus(Matrix(own, len(shut), grid))
         backward.push(k, following, coming)
-    return coming.pop(-1), opened
-
-
-def _boxes(
-    gate: Gates, lower: Sequence[int], upper: Sequence[int], bits: int
-) -> tuple[list[tuple[int, int]], int]:
-    """Of each open gate, u = middle + radius t with |t| <= 1 holds all outputs that the adjoints
-    allow; at 2^-(what is returned)."""
-    spans = []
-    for i in gate.open:
-        corners = [s * end for s in (gate.alpha[i], gate.beta[i]) for end in (lower[i], upper[i])]
-        spans.append((min(corners), max(corners)))
-    largest = max(magnitude(*span) for span in spans)
-    drop = max(0, largest.bit_length() - 64)  # 64 bits are enough
-    # (lower + upper) / 2 at 2^-n is lower + upper at one bit more; no negative powers.
-    grid = bits + gate.bits - drop + 1
-    lift = max(0, -grid)
-    ends = [(low >> drop, shift_up(high, drop)) for low, high in spans]
-    return [((a + b) << lift, (b - a) << lift) for a, b in ends], grid + lift
+    return coming.pop(-1), gates
 
 
 def _objective(
     form: _Form,
-    elements: Scaled,
-    interval: tuple[list[int], list[int]],
-    goal: RowNorm | Slope | JointNorm,
+    elements: Matrix,
+    interval: Ends,
+    goal: Norm | Slope,
     proof: Mapping[str, Any],
     bits: int,
 ) -> None:
-    """Subtract a quadratic function that is above the objective."""
-    columns = transposed(elements.rows, 0)
+    """Subtract a quadratic function that is above the objective: r_j by itself, or each |r_j| by
+    parts of its chord and of tau + r_j^2 / (4 tau); |r| by tau + |r|^2 / (4 tau)."""
+    columns, one = elements.transposed.rows, 1 << WEIGHT
     if isinstance(goal, Slope):
-        form.linear([goal.sign * x for x in columns[goal.input]], elements.bits)
+        form.minus([goal.sign], columns[goal.input], 1, elements.bits)
         return
-    if goal.norm == "2":  # |r| <= tau + |r|^2 / (4 tau)
-        (tau,) = counted(proof.get("scale", ""), 1, "scale")
-        if tau <= 0:
-            raise Rejected("quadratic: scale <= 0")
-        (curve,), grid = _curves([1 << WEIGHT], [tau])
-        form.constant(-up(tau, bits), bits)
-        form.products([(row, row, curve, 2 * elements.bits + grid) for row in columns])
-        return
-    lower, upper = interval
-    blends = (
-        counted(proof["blend"], len(columns), "blend") if "blend" in proof else [1.0] * len(columns)
-    )
-    scales = (
-        counted(proof["scale"], len(columns), "scale") if "scale" in proof else [1.0] * len(columns)
-    )
+    count = 1 if goal.norm == "2" else len(columns)
+    scales = [1.0] * count
+    if "scale" in proof or goal.norm == "2":
+        scales = counted(proof.get("scale", ""), count, "scale")
+    blends = [float(goal.norm == "inf")] * count
+    if "blend" in proof and goal.norm == "inf":
+        blends = counted(proof["blend"], count, "blend")
     if any(not 0 <= w <= 1 for w in blends) or min(scales) <= 0:
         raise Rejected("quadratic: expected 0 <= blend <= 1 and scale > 0")
-    one = 1 << WEIGHT
-    shares, slopes, level = [], [], 0  # slopes at 2^-(WEIGHT + SLOPE), level at 2^-(WEIGHT + bits)
-    for low, high, blend in zip(lower, upper, blends, strict=True):
-        line = ABS.line(Span(low, high), bits, True)  # |r| itself where its sign is known
-        part = down(blend, WEIGHT) if low < 0 < high else one
-        shares.append(one - part)
-        slopes.append(part * line.slope)
-        level += part * line.intercept
-    form.constant(-level, WEIGHT + bits)
-    lost = sum(
-        (
-            Fraction(share, one) * Fraction(tau)
-            for share, tau in zip(shares, scales, strict=True)
-            if share
-        ),
-        Fraction(0),
-    )
-    form.constant(-up(lost, bits), bits)
-    form.linear(
-        [sum(s * x for s, x in zip(slopes, row, strict=True)) for row in elements.rows],
-        elements.bits + WEIGHT + SLOPE,
-    )
-    kept = [j for j, share in enumerate(shares) if share]
-    if kept:
-        curves, grid = _curves([shares[j] for j in kept], [scales[j] for j in kept])
-        terms = zip(kept, curves, strict=True)
-        form.products([(columns[j], columns[j], c, 2 * elements.bits + grid) for j, c in terms])
+    parts = [down(blend, WEIGHT) for blend in blends]
+    if goal.norm == "inf":
+        spans = paired(Span, *interval)
+        # |r_j| is its chord where its sign is known.
+        parts = [w if low < 0 < high else one for w, (low, high) in zip(parts, spans, strict=True)]
+        lines = [ABS.line(span, bits, True) for span in spans]
+        slopes = [w * line.slope for w, line in zip(parts, lines, strict=True)]
+        row = [sum(paired(mul, slopes, line)) for line in elements.rows]
+        form.minus([1], row, 1, elements.bits + WEIGHT + SLOPE)
+        level = sum(w * line.intercept for w, line in zip(parts, lines, strict=True))
+        form.diagonal[0] -= Fraction(level, one << bits)
+    shares = [Fraction(one - part, one) for part in parts]
+    lost = sum(share * Fraction(tau) for share, tau in zip(shares, scales, strict=True))
+    form.diagonal[0] -= Fraction(up(lost, bits), 1 << bits)
+    curves = [share / (4 * Fraction(tau)) for share, tau in zip(shares, scales, strict=True)]
+    fixed, fine = rounded(curves, EXTRA)
+    for j, column in enumerate(columns):
+        form.minus(column, column, fixed[j % count], 2 * elements.bits + fine)
 
 
-def _curves(shares: Sequence[int], scales: Sequence[float]) -> tuple[list[int], int]:
-    """share / (4 scale), rounded up, at 2^-(what is returned)."""
-    exact = [
-        Fraction(share, 1 << WEIGHT) / (4 * Fraction(scale))
-        for share, scale in zip(shares, scales, strict=True)
-    ]
-    largest = max(exact)
-    grid = max(0, EXTRA - largest.numerator.bit_length() + largest.denominator.bit_length())
-    return [up(curve, grid) for curve in exact], grid
-
-
-def _pairs(
-    backward: Backward, opened: Mapping[tuple[int, int], _Gate], proof: Mapping[str, Any]
-) -> list[Term]:
+def _pairs(form: _Form, backward: Backward, gates: Gates, proof: Mapping[str, Any]) -> None:
     """Products that vanish: of two gates that are never on the two sides named."""
-    numbers = proof.get("pairs", [])
+    numbers, conflicts = proof.get("pairs", ()), backward.known.conflicts
     fixed, grid = rounded(counted(proof.get("phi", ""), len(numbers), "phi"), EXTRA)
-    found = []
     for number, phi in zip(numbers, fixed, strict=True):
-        if number >= len(backward.known.conflicts):
+        if number >= len(conflicts):
             raise Rejected(f"quadratic: conflict {number} is not known")
-        pair = backward.known.conflicts[number]
-        sides = []
-        for k, i, side in (pair[:3], pair[3:]):
-            function = backward.problem.network.activations[k]
+        rows: Rows = []
+        bits = grid
+        for k, i, side in (conflicts[number][:3], conflicts[number][3:]):
+            function = backward.problem.functions[k][i][0]
             if not (isinstance(function, TwoSlopes) and function.below < function.above):
                 raise Rejected(f"quadratic: conflict {number}: no slope that rises at 0")
-            if (k, i) in opened:
-                gate = opened[k, i]
-                sides.append((gate.near_alpha if side > 0 else gate.near_beta, gate.bits))
-        if len(sides) == 2:  # else a multiplier that is 0
-            (a, bits), (b, more) = sides
-            found.append((a, b, phi, bits + more + grid))
-    return found
-
-
-def _blurred(goal: RowNorm | Slope | JointNorm, blur: Rows) -> int:
-    """The most that the coefficients' blur adds to the objective."""
-    if isinstance(goal, Slope):
-        return blur[0][goal.input]
-    dual = {"2": "2", "inf": "1"}[goal.norm]
-    sizes = [vector_norm(row, dual) for row in blur]
-    return vector_norm(sizes, goal.output_norm) if isinstance(goal, JointNorm) else sizes[0]
+            if gate := gates.get((k, i)):
+                rows.append(gate.near_alpha if side > 0 else gate.near_beta)
+                bits += gate.bits
+        if len(rows) == 2:  # else a multiplier that is 0
+            form.minus(rows[0], rows[1], phi, bits)

@@ -10,8 +10,8 @@ from lipverify.checker.activations import SLOPE, TwoSlopes
 from lipverify.checker.errors import Rejected
 from lipverify.checker.exact import at, common, counted, down, scalar, up
 from lipverify.checker.forward import Known, Problem
-from lipverify.checker.jacobian import Backward, blurring
-from lipverify.checker.objectives import Clause, Property, Slope, enlarged
+from lipverify.checker.jacobian import Backward
+from lipverify.checker.objectives import Clause, Property, Slope
 from lipverify.checker.region import Region
 
 Range = tuple[Fraction, Fraction]
@@ -59,14 +59,14 @@ def apply(row: Sequence[Fraction], ends: Ends, bits: int) -> Range:
 
 def derivative(point: Point, asked: Property, step: Sequence[Fraction]) -> list[Range]:
     """Of the rows along `step`; no preactivation may be at a kink."""
-    problem, seed = point.problem, asked.seed(list(range(len(asked.rows))))
+    problem = point.problem
     for layer, function in enumerate(problem.network.activations):
         for kink in (kink << problem.bits for kink in function.kinks):
             if any(low <= kink <= high for low, high in zip(*point.layers[layer], strict=True)):
                 raise Rejected(f"witness: a preactivation of layer {layer} is at a kink")
-    elements, _, _ = Backward(Known(problem)).mean_split(seed)
-    lower, upper = enlarged(*elements[-1], blurring(problem, seed))
-    return [apply(step, ends, problem.bits) for ends in zip(lower, upper, strict=True)]
+    backward = Backward(Known(problem), asked.rows, True)
+    rows = (backward.row(number, False).ends(-1) for number in range(len(asked.rows)))
+    return [apply(step, ends, problem.bits) for ends in rows]
 
 
 def confirm(

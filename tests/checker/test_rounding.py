@@ -1,5 +1,6 @@
 """What is rounded is charged: coarse grids, tiny and huge weights, cancellation."""
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ import lipverify.checker.activations as activations
 import lipverify.checker.network as reader
 from lipverify.checker.archive import Clock
 from lipverify.checker.forward import Known, Problem, bound
-from lipverify.checker.jacobian import Backward, Scaled, blurring
-from lipverify.checker.objectives import enlarged
+from lipverify.checker.jacobian import Backward
 from lipverify.checker.region import region
 from tests.checker import handmade, truth
 from tests.checker.test_network import entry
@@ -27,14 +27,10 @@ def enclosures(network: Path, bits: int, lines: bool, size: int) -> tuple[Known,
     known = Known(problem)
     for step in BOUNDS:
         bound(known, {**step, "neurons": "all"})
-    backward, seed = (
-        Backward(known),
-        Scaled([[int(i == j) for j in range(size)] for i in range(size)], 0),
-    )
-    ends, _, _ = backward.mean_split(seed)
-    if lines:
-        backward.narrow_by_lines(seed, ends, True)
-    return known, enlarged(*ends[-1], blurring(problem, seed))
+    seed = [[Fraction(int(i == j)) for j in range(size)] for i in range(size)]
+    backward = Backward(known, seed, whole=True)
+    ends = [backward.row(row, lines).ends(-1) for row in range(size)]
+    return known, ([lower for lower, _ in ends], [upper for _, upper in ends])
 
 
 def divided(path: Path, seed: int, name: str) -> tuple[Path, list[np.ndarray], list[np.ndarray]]:
@@ -72,8 +68,8 @@ def test_coarse_coefficients(
         known, (lower, upper) = enclosures(network, 96, lines, SIZES[-1])
         x = truth.points(LOWER, UPPER, 1500)
         for k, z in enumerate(truth.values(weights, biases, name, x)[:-1]):
-            assert (np.array([v / 2**96 for v in known.lower[k]]) <= z.min(0) + 1e-12).all()
-            assert (np.array([v / 2**96 for v in known.upper[k]]) >= z.max(0) - 1e-12).all()
+            assert (np.array([v / 2**96 for v in known.ends[k][0]]) <= z.min(0) + 1e-12).all()
+            assert (np.array([v / 2**96 for v in known.ends[k][1]]) >= z.max(0) - 1e-12).all()
         found = truth.jacobian(weights, biases, name, x)
         assert (np.array(lower, dtype=object) / 2**96 <= found.min(0) + 1e-12).all()
         assert (np.array(upper, dtype=object) / 2**96 >= found.max(0) - 1e-12).all()
@@ -89,8 +85,8 @@ def test_coarse_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: s
             for lines in (False, True):
                 known, (lower, upper) = enclosures(network, bits, lines, SIZES[-1])
                 for k, z in enumerate(truth.values(weights, biases, name, x)[:-1]):
-                    assert (np.array(known.lower[k]) / 2**bits <= z.min(0) + 1e-12).all()
-                    assert (np.array(known.upper[k]) / 2**bits >= z.max(0) - 1e-12).all()
+                    assert (np.array(known.ends[k][0]) / 2**bits <= z.min(0) + 1e-12).all()
+                    assert (np.array(known.ends[k][1]) / 2**bits >= z.max(0) - 1e-12).all()
                 found = truth.jacobian(weights, biases, name, x)
                 assert (np.array(lower, dtype=float) / 2**bits <= found.min(0) + 1e-12).all()
                 assert (np.array(upper, dtype=float) / 2**bits >= found.max(0) - 1e-12).all()

@@ -347,3 +347,39 @@ def test_strict_and_closed_unsafe_sets(tmp_path: Path) -> None:
         asked = {"kind": "robustness", "unsafe": [{**clause, "strict": [strict]}]}
         region = handmade.box([-2], [1])
         assert ask(tmp_path, network, asked, nodes, region).accepted is strict
+
+
+@pytest.mark.parametrize("name", ["Relu", "LeakyRelu", "Tanh"])
+def test_slopes_of_gates(tmp_path: Path, name: str) -> None:
+    """Chords by number prove what chords by default prove; other slopes never prove more, and
+    never what is false. (Chords are the best lines at every point of a gate's interval.)"""
+    generator = np.random.default_rng(3)
+    network, weights, biases = handmade.random_mlp(tmp_path / "n.onnx", 2, SIZES, name)
+    found = truth.jacobian(weights, biases, name, truth.points(LOWER, UPPER, 2000))[:, 0]
+    best = np.abs(found).sum(1).max()
+    rows = handmade.floats([1, 0])
+
+    def bound(slopes: Mapping[str, Any]) -> float:
+        proof = {"rule": "backward", "objective": 0, "multipliers": [{"layer": 0, **slopes}]}
+        nodes = [{"steps": BOUNDS, "proofs": [proof]}]
+        return least(
+            tmp_path, network, lambda L: handmade.lipschitz(L, rows=rows), nodes, 0.0, 40 * best
+        )
+
+    chords = bound({})
+    worse = []
+    for _ in range(3):
+        lower, upper = generator.uniform(-0.5, 1.5, (2, SIZES[1]))
+        worse.append(bound({"lower": handmade.floats(lower), "upper": handmade.floats(upper)}))
+    assert best <= chords <= min(worse)
+    assert chords < max(worse)
+    betas = generator.uniform(-0.2, 0.2, SIZES[1])
+    assert best <= bound({"beta": handmade.floats(betas)})
+    for entry, reason in (
+        ({"layer": 2}, "a layer that does not exist"),
+        ({"layer": 0, "lower": handmade.floats([0.0])}, "1 numbers"),
+    ):
+        proof = {"rule": "backward", "objective": 0, "multipliers": [entry]}
+        asked = handmade.lipschitz(0.999 * best, rows=rows)
+        report = ask(tmp_path, network, asked, [{"steps": BOUNDS, "proofs": [proof]}])
+        assert reason in report.reason
