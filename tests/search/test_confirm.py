@@ -56,6 +56,15 @@ def noisy(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", false_claims())
+def test_the_judge_of_counterexamples_sees_other_outputs(kind: str) -> None:
+    """The comparison that the tests here rely on does compare something."""
+    result = ask(TINY, REGION, false_claims()[kind])
+    check_counterexample(result, REGION, TINY)
+    with pytest.raises(AssertionError, match="not close"):
+        check_counterexample(result, REGION, lambda x: TINY(x) + 1e-6)
+
+
+@pytest.mark.parametrize("kind", false_claims())
 @pytest.mark.parametrize("method", ["interval", "linear", "auto"])
 def test_the_network_itself_confirms(kind: str, method: str) -> None:
     for original in (TINY, noisy):
