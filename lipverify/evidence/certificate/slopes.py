@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lipverify.bounds.conflicts import Conflict, Conflicts
 from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem, interval
 from lipverify.bounds.linear import linear
 from lipverify.bounds.mean_split import mean_split
@@ -25,7 +26,8 @@ from lipverify.bounds.quadratic import (
 from lipverify.config import QuadraticConfig
 from lipverify.evidence.certificate.claim import SlopeClaim
 from lipverify.evidence.certificate.encode import Json, floats
-from lipverify.evidence.certificate.model import Model, State
+from lipverify.evidence.certificate.exclusions import conflicts_at, listed
+from lipverify.evidence.certificate.model import Model, Pair, State
 from lipverify.evidence.certificate.node import (
     Attempt,
     InputSplit,
@@ -53,6 +55,8 @@ FIXED = 1e-9
 """A bound without open gates is exact: the checker is asked if it is so near above the claim."""
 MOST_SIGNS, MOST_SPECTRAL = 10, 12
 """Rows up to which the checker takes all signs, or the spectral norm, of their centre."""
+CONFLICT_ROUNDS = 3
+"""Solutions of one quadratic dual, each without conflicts of the last that were not proved."""
 TARGET = 1e-7
 """So far below the claim, as a share of it, quadratic bounds are worked on."""
 
@@ -100,23 +104,52 @@ class SlopeProver:
         few = 0 < len(inputs) <= FEW_INPUTS
         if few and (gates.count > MANY_GATES or self._smooth(state)):
             return Attempt(proofs, left, self._input_split(state, objective, inputs))
-        start = hint if isinstance(hint, WarmStart) else WarmStart()
         claimed = self.claim.objectives[objective]
         if claimed.row is None and self.claim.input_norm.name == "1":
             # The format has no quadratic rule for the largest norm of a column.
             return Attempt(proofs, left, self._widest(state, gates))
-        found = quadratic_upper(
-            gates,
-            self.search.dual(claimed, gates),
-            start,
-            self.config,
-            self._target() - self.caution * TARGET * abs(self._target()),
-            lambda: False,
-        )
-        if found.upper <= self._target() - self.caution * SAFE * abs(self._target()):
-            return Attempt([*proofs, self._quadratic(objective, found)], ())
+        return self._by_quadratic(state, proofs, objective, gates, hint)
+
+    def _by_quadratic(
+        self, state: State, proofs: list[Json], objective: int, gates: OpenGates, hint: object
+    ) -> Attempt:
+        """The quadratic rule with the conflicts that it uses, or a split of a neuron."""
+        first = not isinstance(hint, _Hint)
+        given = hint if isinstance(hint, _Hint) else _Hint(conflicts_at(self.model, state))
+        claimed, target = self.claim.objectives[objective], self._target()
+        missed: set[Conflict] = set()
+        for _ in range(CONFLICT_ROUNDS):
+            pairs = given.conflicts.pairs
+            apart = self.search.apart(gates, given.conflicts)
+            allowed = np.array([pairs[k] not in missed for k in apart.conflict_names], dtype=bool)
+            apart = apart.apart(
+                apart.conflicts[allowed], apart.conflict_names[allowed], len(pairs)
+            )
+            found = quadratic_upper(
+                apart,
+                self.search.dual(claimed, apart),
+                given.start,
+                self.config,
+                target - self.caution * TARGET * abs(target),
+                lambda: False,
+            )
+            closed = found.upper <= target - self.caution * SAFE * abs(target)
+            if not (closed or first):
+                steps, after = [], state
+                break
+            used = [pairs[k] for k in found.dual.gates.conflict_names.tolist()]
+            steps, after, more = listed(self.model, state, used)
+            if not closed or not more:
+                break
+            missed |= more
+        else:
+            steps, after, closed = [], state, False
+        if closed:
+            return Attempt([*proofs, self._quadratic(after, objective, found)], (), steps=tuple(steps))
         candidates = self.search.candidates(claimed, state.known, found.dual, found.solution)
-        return Attempt(proofs, left, self._neuron(state, candidates), found.start)
+        split = self._neuron(state, candidates)
+        further = _Hint(given.conflicts, found.start)
+        return Attempt(proofs, (objective,), split, further, tuple(steps), after)
 
     @property
     def _norm(self) -> AbstractNorm:
@@ -255,7 +288,7 @@ class SlopeProver:
                 best, chosen = value, index
         return InputSplit(chosen, middle(state, chosen))
 
-    def _quadratic(self, objective: int, found: QuadraticBound) -> Json:
+    def _quadratic(self, state: State, objective: int, found: QuadraticBound) -> Json:
         """The dual's multipliers in the format's order."""
         dual, gates = found.dual, found.dual.gates
         theta = np.clip(found.solution.theta, dual.lmi.lower, dual.lmi.upper)
@@ -287,6 +320,10 @@ class SlopeProver:
             "theta": floats(theta[:count]),
             "kappa": floats(kappas[1 + free : 1 + free + count]),
         }
+        if pairs:
+            numbers = {item.pair: number for number, item in enumerate(state.listed)}
+            proof["pairs"] = [numbers[pair] for pair in _pairs(places, gates)]
+            proof["phi"] = floats(theta[count : count + pairs])
         if free:
             proof["free"] = floats(kappas[1 : 1 + free])
         signs = kappas[1 + free + count :]
@@ -312,11 +349,27 @@ class SlopeProver:
 
 
 @dataclass(frozen=True, eq=False)
+class _Hint:
+    """What the quadratic rule leaves to the nodes below: conflicts there, and multipliers."""
+
+    conflicts: Conflicts
+    start: WarmStart = field(default_factory=WarmStart)
+
+
+@dataclass(frozen=True, eq=False)
 class _Known:
     """Bounds of some rows, by their numbers."""
 
     rows: tuple[int, ...]
     bounds: JacobianBounds
+
+
+def _pairs(places: list[list[int]], gates: OpenGates) -> list[Pair]:
+    """The conflicts of gates at [layer, neuron] in the format's words."""
+    return [
+        (places[a][0], places[a][1], int(s), places[b][0], places[b][1], int(t))
+        for a, s, b, t in gates.conflicts.tolist()
+    ]
 
 
 def _activation(gate: Node) -> str:
