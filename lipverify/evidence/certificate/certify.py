@@ -273,16 +273,22 @@ def _broken(work: _Work, prop: Property, result: PropertyResult) -> PropertyResu
 def _first_accepted(
     work: _Work, points: Iterator[Point], part: str
 ) -> tuple[CertificateRecord, ...]:
+    found = witnessed(work.setting, points, work.path(part), work.config)
+    return () if found is None else (found,)
+
+
+def witnessed(
+    setting: Setting, points: Iterator[Point], path: Path, config: VerifyConfig
+) -> CertificateRecord | None:
     """The first certificate of a witness that the checker accepts, if there is one."""
-    path = work.path(part)
     for point in points:
         started = time.monotonic()
         kind = "falsified" if point.at_least is None else "attained"
-        manifest = _manifest(work.setting, point.region, kind, point.asked)
+        manifest = _manifest(setting, point.region, kind, point.asked)
         write_witness(path, {**manifest, "witness": point.json})
         with suppress(Unreadable):
-            record = _checked(work.setting, work.config, path, kind, time.monotonic() - started)
+            record = _checked(setting, config, path, kind, time.monotonic() - started)
             if record.accepted:
-                return (replace(record, at_least=point.at_least),)
+                return replace(record, at_least=point.at_least)
         path.unlink(missing_ok=True)
-    return ()
+    return None

@@ -57,7 +57,9 @@ def pair_points(region: AbstractRegion, prop: Monotonicity, inputs: Inputs) -> I
         )
     low, high = sorted(inputs, key=lambda x: float(x[moved[0]]))
     claim = monotonicity_claim(region, prop)
-    yield Point(region, claim.asked, (low, high), asked.index(moved[0]))
+    for number, index in enumerate(asked):
+        if index == moved[0]:
+            yield Point(region, claim.asked, (low, high), number)
 
 
 def _unsafe(network: Network, claim: OutputClaim, inputs: Inputs) -> Iterator[Point]:

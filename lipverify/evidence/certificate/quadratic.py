@@ -11,6 +11,7 @@ from lipverify.norms import AbstractNorm
 SHARE = 1e-9
 """Entries blended with less than this beside their chord have the chord alone."""
 
+
 def quadratic_proof(
     model: Model,
     state: State,
