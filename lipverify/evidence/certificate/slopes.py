@@ -69,9 +69,9 @@ FIXED = 1e-9
 MOST_SIGNS, MOST_SPECTRAL = 10, 12
 """Rows up to which the checker takes all signs, or the spectral norm, of their centre."""
 FEW_GATES = 20
-"""Up to so many open gates, the mean-split encloses adjoints nearly as well as linear propagation
-does, at a fraction of the cost. Where few inputs move, they are split down to so few gates:
-measured on ACAS Xu, more cost more per node, and fewer take more nodes."""
+"""Where few inputs move, they are split down to so many open gates. Then the mean-split encloses
+adjoints nearly as well as linear propagation does, at a fraction of the cost. Measured on ACAS Xu:
+more gates cost more per node, fewer take more nodes."""
 NEAR = 3.0
 """Linear bounds are tried on boxes whose bound is so many times the claim at most."""
 CONFLICT_ROUNDS = 3
@@ -111,7 +111,7 @@ class SlopeProver:
             return Attempt(proofs, ())
         few_inputs = 0 < len(moving(state)) <= FEW_INPUTS
         opened, adjoints = self._opened(state), "mean-split"
-        if opened > FEW_GATES or self._smooth(state):
+        if not few_inputs or opened > FEW_GATES or self._smooth(state):
             if not few_inputs or self._near(left, known):
                 known, adjoints = self._backward(state, left), "backward"
                 left = self._close(proofs, "backward", left, known)
