@@ -7,7 +7,7 @@ certificate that the checker accepts is unknown then.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import inf, nextafter
+from math import inf
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from lipverify.audit.answer import Answer, Certificate, Found, Pair
 from lipverify.audit.columns import ColumnType
 from lipverify.audit.context import Context
-from lipverify.audit.question import Direction, Question
+from lipverify.audit.question import Direction, Question, RegionKind
 from lipverify.audit.regions import between_values, moving_range, parts_beside, parts_of
 from lipverify.bounds.methods import Setting
 from lipverify.checker import Unreadable
@@ -77,8 +77,8 @@ def _given_up(context: Context, answer: Answer, question: Question, why: str) ->
         return replace(answer, detail=detail)
     if question.direction is Direction.INSENSITIVE:
         detail += (
-            f"; what is certified is that the derivative by {question.feature!r} is too small for "
-            "such a change, which is more than the question"
+            f"; what would be certified is a derivative too small for {question.feature!r} to "
+            "bring such a change about, which is more than the question"
         )
     elif feature.type in (ColumnType.ORDINAL, ColumnType.INTEGER):
         detail += f"; certificates are about all numbers between the values of {feature.name!r}"
@@ -159,8 +159,18 @@ def _signed(context: Context, question: Question) -> Monotonicity:
 
 
 def _small(context: Context, question: Question, x: Tensor) -> Iterator[_Asked]:
-    """Derivatives that cannot add up to the change: by the feature, or by a group's inputs."""
+    """Derivatives that cannot add up to the change.
+
+    Around a record all inputs move, from it; elsewhere the feature alone, or a group's inputs.
+    """
     feature, most = context.features[question.feature], _of_output(context, question)
+    if question.region.kind is RegionKind.NEIGHBOURHOOD:
+        for part in parts_of(question, context.features, x):
+            lower, upper = torch.minimum(part.lower, x), torch.maximum(part.upper, x)
+            reach = float(torch.maximum(upper - x, x - lower).max())
+            steep = most / reach / ROUNDED if reach > 0 else most
+            yield _Asked(Box(lower, upper), _lipschitz(context, steep))
+        return
     for part in parts_beside(question, context.features, x):
         if feature.is_group:
             zeros = torch.zeros(len(feature.inputs), dtype=DTYPE)
@@ -170,9 +180,8 @@ def _small(context: Context, question: Question, x: Tensor) -> Iterator[_Asked]:
         ends = between_values(feature, *moving_range(question.region, feature))
         low, high = (torch.tensor([end], dtype=DTYPE) for end in ends)
         wide = part.holding(feature, low, high)
-        width = nextafter(float(high - low), inf)
-        # Two floats below the quotient: times the width, it is below `most` exactly.
-        steep = nextafter(nextafter(most / width, -inf), -inf)
+        width = float(high - low)
+        steep = most / width / ROUNDED if width > 0 else most
         index = (feature.index,)
         prop = Monotonicity(_weights(context), index, index, -steep)
         yield _Asked(Box(wide.lower, wide.upper), prop)

@@ -10,6 +10,7 @@ import pytest
 from lipverify.audit import REPORTS, AuditConfig, AuditProgress, run_audit
 from lipverify.audit.answer import Found
 from lipverify.checker import Report, check
+from lipverify.checker.exact import floats, scalar
 from lipverify.cli.app import main
 from lipverify.errors import CheckpointError
 from lipverify.evidence.certificate import certify
@@ -23,6 +24,7 @@ from tests.audit.cases import (
     write_table,
 )
 from tests.audit.test_runs import without_times
+from tests.certificate.edit import contents
 
 REGIONS = [
     "line",
@@ -128,7 +130,40 @@ def test_insensitive_features(tmp_path: Path) -> None:
             answers = list(result.answers())
         assert {answer.found for answer in answers} == {expected}, answers
         proofs = tmp_path / f"proofs-{expected.value}"
-        assert check_all(answers, proofs, tmp_path / "net.onnx", "") == len(answers) == 8
+        assert len(answers) == 8 and all(answer.certificate for answer in answers)
+        assert check_all(answers, proofs, tmp_path / "net.onnx", "") >= 8
+
+
+def test_what_is_certified_of_insensitive_features_is_enough(tmp_path: Path) -> None:
+    """The bound of the derivative times the distance of any two points that are compared."""
+    layers = weights([2, 4, 1], 1)
+    asked = [{"feature": "a", "at_most": 50.0}]
+    regions = ["line", {"kind": "neighbourhood", "share": 0.2}, "global"]
+    path = plain_audit(tmp_path, layers, 3, insensitive=asked, regions=regions)
+    result = run(path, "out")
+    with result.store:
+        answers = list(result.answers())
+    records = result.context.records.inputs
+    assert len(answers) == 7 and {answer.found for answer in answers} == {Found.VERIFIED}
+    for answer in answers:
+        assert answer.certificate is not None
+        ((name, _),) = answer.certificate.files
+        head, _ = contents(tmp_path / "proofs" / name)
+        lower, upper = (floats(head["region"][end], end) for end in ("lower", "upper"))
+        kind = result.context.audit.questions[answer.question].region.name
+        if kind != "global":
+            x = records[answer.record - 1].tolist()
+            assert all(a <= b <= c for a, b, c in zip(lower, x, upper, strict=True))
+        assert (lower[0], upper[0]) == (-1.0, 1.0)
+        assert (lower[1] == upper[1]) == (kind == "line")
+        if head["property"]["kind"] == "monotonicity":
+            assert kind != "neighbourhood 0.2" and head["property"]["increasing"] == [0]
+            assert head["property"]["decreasing"] == [0]
+            bound = -scalar(head["property"]["margin"], "margin") * (upper[0] - lower[0])
+        else:
+            farthest = [max(b - y, y - a) for a, y, b in zip(lower, x, upper, strict=True)]
+            bound = scalar(head["property"]["at_most"], "at_most") * max(farthest)
+        assert 49.9 < bound <= 50.0
 
 
 def test_what_is_verified_but_not_certified_is_named(tmp_path: Path) -> None:
@@ -151,7 +186,7 @@ def test_what_is_verified_but_not_certified_is_named(tmp_path: Path) -> None:
         (answer,) = result.answers()
         facts = json.loads(REPORTS["audit.json"](result))
     assert answer.found is Found.UNKNOWN and answer.reason is Reason.CERTIFICATE
-    assert "the derivative by 'a'" in answer.detail
+    assert "a derivative too small for 'a'" in answer.detail
     assert facts["undecided"][0]["detail"] == answer.detail
 
 
@@ -173,31 +208,35 @@ def test_reports_and_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "certificates" in rows[0] and all(".lipcert" in row for row in rows[1:])
 
 
-def test_resumed_and_shared_work_gives_the_same(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_shared_work_gives_the_same(tmp_path: Path) -> None:
     path = mixed(tmp_path, 5, regions=REGIONS[:2])
-    texts = {}
-    for jobs, out in ((1, "one"), (2, "two")):
-        result = run(path, out, f"proofs-{out}", jobs=jobs)
-        with result.store:
-            texts[out] = {name: report(result) for name, report in REPORTS.items()}
+    one, two = (reported(path, out, jobs=jobs) for jobs, out in ((1, "one"), (2, "two")))
+    assert one == two
+
+
+def test_resumed_work_gives_the_same(tmp_path: Path) -> None:
+    path = mixed(tmp_path, 5, regions=REGIONS[:2])
+    one = reported(path, "one")
 
     def stop(progress: AuditProgress) -> None:
         raise KeyboardInterrupt
 
-    given = {"timeout": 30.0, "certify": tmp_path / "proofs-three"}
-    result = run_audit(path, tmp_path / "three", AuditConfig(**given), stop)
+    given = AuditConfig(timeout=30.0, certify=tmp_path / "proofs-two")
+    result = run_audit(path, tmp_path / "two", given, stop)
     assert result.interrupted
     result.store.close()
     with pytest.raises(CheckpointError, match="certified"):
-        run_audit(path, tmp_path / "three", AuditConfig(timeout=30.0, resume=True))
-    result = run_audit(path, tmp_path / "three", AuditConfig(**given, resume=True))
+        run_audit(path, tmp_path / "two", AuditConfig(timeout=30.0, resume=True))
+    assert reported(path, "two", resume=True) == one
+
+
+def reported(path: Path, out: str, **config: object) -> dict[str, str]:
+    """All reports without times, and the certificates' names and digests."""
+    result = run(path, out, f"proofs-{out}", **config)
     with result.store:
-        texts["three"] = {name: report(result) for name, report in REPORTS.items()}
-
-    def same(out: str, name: str) -> str:
-        return without_times(name, texts[out][name].replace(f"proofs-{out}", "proofs"))
-
-    for name in REPORTS:
-        assert same("one", name) == same("two", name) == same("three", name)
-    files = [sorted(one.name for one in (tmp_path / f"proofs-{out}").iterdir()) for out in texts]
-    assert files[0] and files[0] == files[1] == files[2]
+        texts = {name: report(result) for name, report in REPORTS.items()}
+    found = {n: without_times(n, t.replace(f"proofs-{out}", "proofs")) for n, t in texts.items()}
+    for file in sorted((path.parent / f"proofs-{out}").iterdir()):
+        found[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found
