@@ -48,6 +48,8 @@ SLACK = 9e-7
 """Relative distance of a certified end above the solver's: rounding and the last bit of splits."""
 LOOSER = (2e-2, 0.2, 1.0)
 """Distances that are tried then, for an interval whose solver's end is not proved in time."""
+LONGER = 4.0
+"""Proofs are written depth first, one part at a time: that may take so many times the search's."""
 FIRST_SHARE = 0.6
 """Of the time for the first attempt, where looser ones may follow."""
 ATTEMPTS = ((1.0, False), (1e4, True))
@@ -66,8 +68,10 @@ class _Work:
 
     @property
     def seconds(self) -> float:
-        own = self.certify.seconds
-        return own if own is not None else (self.config.timeout or inf)
+        own, timeout = self.certify.seconds, self.config.timeout
+        if own is not None:
+            return own
+        return inf if timeout is None else LONGER * timeout
 
     def path(self, part: str = "") -> Path:
         return self.certify.folder / f"{self.stem}{part}.lipcert"
@@ -218,6 +222,8 @@ def prove(
                 file.finish(manifest)
         except NotProved as error:
             reason = str(error)
+            if time.monotonic() - started > seconds:
+                break
             continue
         record = _checked(setting, config, path, "proof", time.monotonic() - started)
         if record.accepted:

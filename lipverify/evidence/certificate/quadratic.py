@@ -1,5 +1,7 @@
 """The quadratic rule's numbers in a certificate."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from lipverify.bounds.quadratic import OpenGates, QuadraticBound
@@ -8,8 +10,41 @@ from lipverify.evidence.certificate.model import Model, Pair, State
 from lipverify.graph import Node
 from lipverify.norms import AbstractNorm
 
+SPARSE = (0.2, 0.05, 1e-2, 1e-3)
+"""Conflicts worth less than this share of the best one are left out, if the bound allows."""
+INSIDE = 1e-10
+"""So far inside the cone, relative to its norm, the matrix has to stay: the checker's margins are
+others than ours."""
 SHARE = 1e-9
 """Entries blended with less than this beside their chord have the chord alone."""
+
+
+def sparser(found: QuadraticBound, limit: float) -> QuadraticBound:
+    """With the multipliers of conflicts at 0 that `limit` does not need: each costs a proof."""
+    dual, gates = found.dual, found.dual.gates
+    count, pairs = gates.count, len(gates.conflicts)
+    if not pairs:
+        return found
+    theta = np.clip(found.solution.theta, dual.lmi.lower, dual.lmi.upper)
+    place = np.flatnonzero((dual.lmi.parameter >= count) & (dual.lmi.parameter < count + pairs))
+    sizes = np.linalg.norm(dual.lmi.left[place], axis=1)
+    sizes *= np.linalg.norm(dual.lmi.right[place], axis=1)
+    worth = np.abs(theta[count : count + pairs]) * sizes
+    for share in SPARSE:
+        fewer = theta.copy()
+        fewer[count : count + pairs][worth <= share * worth.max()] = 0.0
+        matrix = dual.lmi.matrix(fewer)
+        inside = INSIDE * float(np.linalg.norm(matrix))
+        fewer[dual.lmi.cost > 0] += max(0.0, inside - float(np.linalg.eigvalsh(matrix)[0]))
+        if dual.bound(fewer) <= limit:
+            return replace(found, solution=replace(found.solution, theta=fewer))
+    return found
+
+
+def used_conflicts(found: QuadraticBound) -> list[int]:
+    """The places of the conflicts with a multiplier."""
+    count, pairs = found.dual.gates.count, len(found.dual.gates.conflicts)
+    return np.flatnonzero(found.solution.theta[count : count + pairs]).tolist()
 
 
 def quadratic_proof(
@@ -49,10 +84,12 @@ def quadratic_proof(
         "theta": floats(theta[:count]),
         "kappa": floats(kappas[1 + free : 1 + free + count]),
     }
-    if pairs:
+    used = used_conflicts(found)
+    if used:
         numbers = {item.pair: number for number, item in enumerate(state.listed)}
-        proof["pairs"] = [numbers[pair] for pair in _pairs(places, gates)]
-        proof["phi"] = floats(theta[count : count + pairs])
+        every = _pairs(places, gates)
+        proof["pairs"] = [numbers[every[k]] for k in used]
+        proof["phi"] = floats(theta[count : count + pairs][used])
     if free:
         proof["free"] = floats(kappas[1 : 1 + free])
     signs = kappas[1 + free + count :]

@@ -49,7 +49,11 @@ from lipverify.evidence.certificate.node import (
     middle,
     moving,
 )
-from lipverify.evidence.certificate.quadratic import quadratic_proof
+from lipverify.evidence.certificate.quadratic import (
+    quadratic_proof,
+    sparser,
+    used_conflicts,
+)
 from lipverify.interval import Interval
 from lipverify.norms import AbstractNorm, norm_named
 from lipverify.operators import Gate
@@ -158,19 +162,23 @@ class SlopeProver:
                 target - self.caution * TARGET * abs(target),
                 lambda: False,
             )
-            closed = found.upper <= target - self.caution * SAFE * abs(target)
+            limit = target - self.caution * SAFE * abs(target)
+            closed, shown = found.upper <= limit, found
             if not (closed or first):
                 steps, after = [], state
                 break
-            used = [pairs[k] for k in found.dual.gates.conflict_names.tolist()]
+            if closed:
+                shown = sparser(found, target - self.caution * TARGET / 2 * abs(target))
+            names = found.dual.gates.conflict_names
+            used = [pairs[names[k]] for k in used_conflicts(shown)]
             steps, after, more = listed(self.model, state, used)
             if not closed or not more:
                 break
             missed |= more
         else:
-            steps, after, closed = [], state, False
+            steps, after, closed, shown = [], state, False, found
         if closed:
-            proof = self._proof(after, objective, found, adjoints)
+            proof = self._proof(after, objective, shown, adjoints)
             return Attempt([*proofs, proof], (), steps=tuple(steps))
         candidates = self.search.candidates(claimed, state.known, found.dual, found.solution)
         split = self._neuron(state, candidates)
