@@ -83,7 +83,7 @@ class CertifyConfig:
     folder: Path
     """Made if it is not there."""
     seconds: float | None = None
-    """For the proofs of one property; None: as long as its search may take."""
+    """For the proofs of one property; None: four times as long as its search may take."""
     check_seconds: float = 3600.0
     """For the checker, per certificate."""
 

@@ -1,6 +1,10 @@
 """A table of certificates: for every verified property of spec files, its proof as it was checked.
 
-    python scripts/certificates.py SPECS... [--timeout SECONDS] [--out DIR]
+    python scripts/certificates.py SPECS... [--timeout SECONDS] [--seconds SECONDS] [--out DIR]
+        [--table FILE]
+
+`--seconds` are for writing one property's proofs (default: the timeout). With `--table`, rows are
+added to a file as they come, and specs that it names already are left out: a stopped run goes on.
 
 Columns: the solver's upper end and how far above it the certified one is (relative), size and
 leaves of the certificate, seconds of solving, of writing, and of checking with python-flint and
@@ -22,13 +26,14 @@ from lipverify.api import verify
 from lipverify.checker import check
 from lipverify.config import CertifyConfig, VerifyConfig
 from lipverify.evidence import PropertyResult
-from lipverify.verdict import Reason, Unknown, Verified
+from lipverify.verdict import Falsified, Reason, Unknown
 
 HEAD = (
     "property", "answer", "solver's end", "above it", "bytes", "leaves", "solve s", "write s",
     "check s", "pure s", "why not",
 )  # fmt: skip
-PURE_LIMIT = 600.0
+PURE_LIMIT = 300.0
+"""Seconds for checking without python-flint."""
 
 
 def specs(paths: list[Path]) -> Iterator[Path]:
@@ -40,7 +45,7 @@ def pure_seconds(result: PropertyResult) -> str:
     """Checking once more without python-flint; the verdict has to be the same."""
     total = 0.0
     for record in result.certificates:
-        if record.kind != "proof":
+        if record.kind == "attained":
             continue
         started = time.monotonic()
         try:
@@ -49,6 +54,8 @@ def pure_seconds(result: PropertyResult) -> str:
         finally:
             arithmetic.use_flint = True
         total += time.monotonic() - started
+        if total > PURE_LIMIT:
+            return f"> {PURE_LIMIT:g}"
         if report.accepted != record.accepted:
             return f"differs: {report.reason}"
     return f"{total:.2f}"
@@ -56,7 +63,8 @@ def pure_seconds(result: PropertyResult) -> str:
 
 def row(path: Path, result: PropertyResult) -> list[str]:
     name = f"{path.stem} [{result.property}] {result.kind}"
-    proofs = [record for record in result.certificates if record.kind == "proof"]
+    wanted = "falsified" if isinstance(result.verdict, Falsified) else "proof"
+    proofs = [record for record in result.certificates if record.kind == wanted]
     ends = [stage.upper for stage in result.stages if stage.upper is not None]
     interval = result.kind == "lipschitz" and bool(ends)
     asked = proofs[0].at_most if proofs else None
@@ -78,12 +86,12 @@ def row(path: Path, result: PropertyResult) -> list[str]:
 
 
 def one(path: Path, config: VerifyConfig) -> None:
-    """The rows of one spec, but for what was not verified before it came to certificates."""
+    """The rows of one spec, but for what was not decided before it came to certificates."""
     torch.set_num_threads(1)
     for result in verify(path, config=config):
         verdict = result.verdict
         lost = isinstance(verdict, Unknown) and verdict.reason is Reason.CERTIFICATE
-        if lost or isinstance(verdict, Verified):
+        if lost or not isinstance(verdict, Unknown):
             print(f"| {' | '.join(row(path, result))} |", flush=True)
 
 
@@ -92,16 +100,32 @@ def main() -> None:
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("--timeout", type=float, default=60.0)
     parser.add_argument("--out", type=Path, default=Path("certificates"))
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--table", type=Path)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    config = VerifyConfig(timeout=asked.timeout, certify=CertifyConfig(asked.out))
+    config = VerifyConfig(timeout=asked.timeout, certify=CertifyConfig(asked.out, asked.seconds))
     if asked.one:
         one(asked.paths[0], config)
         return
-    print(f"| {' | '.join(HEAD)} |\n|{'--|' * len(HEAD)}", flush=True)
+    head = f"| {' | '.join(HEAD)} |\n|{'--|' * len(HEAD)}\n"
+    known = asked.table.read_text() if asked.table and asked.table.is_file() else ""
+    write(asked.table, "" if known else head)
+    options = ["--timeout", str(asked.timeout), "--out", str(asked.out), "--one"]
+    options += [] if asked.seconds is None else ["--seconds", str(asked.seconds)]
     for path in specs(asked.paths):  # a process each, so that no case pays for another's caches
-        options = ["--timeout", str(asked.timeout), "--out", str(asked.out), "--one"]
-        subprocess.run([sys.executable, __file__, str(path), *options], check=False)
+        if f"| {path.stem} [" not in known:
+            command = [sys.executable, __file__, str(path), *options]
+            found = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+            write(asked.table, found.stdout)
+
+
+def write(table: Path | None, text: str) -> None:
+    if table is None:
+        print(text, end="", flush=True)
+        return
+    with table.open("a") as file:
+        file.write(text)
 
 
 if __name__ == "__main__":

@@ -58,12 +58,37 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Certificate:
+    """Certificates of an answer that the checker accepted: files by name with their digests."""
+
+    files: tuple[tuple[str, str], ...]
+    bytes: int
+    seconds: float
+    """Of writing."""
+    check_seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "files": [list(file) for file in self.files],
+            "bytes": self.bytes,
+            "seconds": self.seconds,
+            "check_seconds": self.check_seconds,
+        }
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "Certificate":
+        files = tuple((name, digest) for name, digest in data["files"])
+        return Certificate(files, data["bytes"], data["seconds"], data["check_seconds"])
+
+
+@dataclass(frozen=True)
 class Answer:
     """One answer. `record` is the row's number in the table, 0 for the region of all inputs.
 
     `lower` and `upper` enclose the derivative (for `insensitive`: the change of the output).
     `pair` is the smallest confirmed change that shows the violation, `worst` the one with the
-    largest effect that was found.
+    largest effect that was found. `certificate` is there where certificates are asked for and one
+    was accepted; a falsified answer without one says why in `detail`.
     """
 
     record: int
@@ -78,3 +103,4 @@ class Answer:
     pair: Pair | None = None
     worst: Pair | None = None
     parts: tuple[Part, ...] = ()
+    certificate: Certificate | None = None

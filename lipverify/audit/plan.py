@@ -4,11 +4,12 @@ A unit is answered and stored as a whole; its arithmetic is the same in every ru
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from lipverify.audit.answer import Answer, Found
 from lipverify.audit.box_block import answer_boxes
+from lipverify.audit.certificates import certified
 from lipverify.audit.context import Context
 from lipverify.audit.line_block import Block, answer_lines
 from lipverify.audit.regions import admits
@@ -69,8 +70,14 @@ def asked_count(context: Context, units: Sequence[Unit]) -> int:
 
 
 def answer_unit(context: Context, unit: Unit) -> Block:
-    """Its answers. Where arithmetic breaks down, the unit is cut until one question is left."""
-    return _answered(context, unit.positions, unit.questions)
+    """Its answers, with certificates where asked for.
+
+    Where arithmetic breaks down, the unit is cut until one question is left.
+    """
+    block = _answered(context, unit.positions, unit.questions)
+    if context.config.certify is None:
+        return block
+    return replace(block, answers=tuple(certified(context, one) for one in block.answers))
 
 
 def _answered(context: Context, positions: Positions, questions: tuple[int, ...]) -> Block:

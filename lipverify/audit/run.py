@@ -19,7 +19,7 @@ from lipverify.audit.report.records import record_rows
 from lipverify.audit.sample import sampled
 from lipverify.audit.store import Store
 from lipverify.bounds.methods import method_named
-from lipverify.config import VerifyConfig
+from lipverify.config import CertifyConfig, VerifyConfig
 from lipverify.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class AuditConfig:
     method: str = "auto"
     timeout: float | None = 10.0
     max_subproblems: int | None = 2000
+    certify: Path | None = None
+    """A folder for certificates: then a verified answer is one whose certificate was accepted."""
 
     @property
     def verify(self) -> VerifyConfig:
@@ -52,6 +54,7 @@ class AuditConfig:
             timeout=self.timeout,
             max_subproblems=self.max_subproblems,
             seed=self.seed,
+            certify=None if self.certify is None else CertifyConfig(self.certify),
         )
 
 
@@ -124,11 +127,9 @@ def run_audit(
     method_named(config.method)
     context = prepare(str(path), config.verify, skip_bad_rows=config.skip_bad_rows)
     sample = sampled(context.records, config.sample, config.seed)
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {folder}: cannot be made: {error.strerror}") from error
+    folder = _made(Path(out), "--out")
+    if config.certify is not None:
+        _made(config.certify, "--certify")
     store = Store(folder / DATABASE, identity_of(context, config), resume=config.resume)
     units = units_of(context, sample)
     waiting = [unit for unit in units if unit.number not in store.done()]
@@ -146,6 +147,14 @@ def run_audit(
         store.close()
         raise
     return AuditResult(context, store, sample, config, interrupted, store.counts())
+
+
+def _made(folder: Path, option: str) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{option} {folder}: cannot be made: {error.strerror}") from error
+    return folder
 
 
 class _Tally:
@@ -207,4 +216,5 @@ def identity_of(context: Context, config: AuditConfig) -> dict[str, Any]:
         "sample": config.sample,
         "seed": config.seed,
         "skip_bad_rows": config.skip_bad_rows,
+        "certified": config.certify is not None,
     }

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from lipverify.audit.answer import Answer, Found, Pair, Part, Trend
+from lipverify.audit.answer import Answer, Certificate, Found, Pair, Part, Trend
 from lipverify.audit.curves import Curve
 from lipverify.audit.line_block import Block
 from lipverify.errors import CheckpointError
@@ -20,6 +20,7 @@ CREATE TABLE answers (
     record INTEGER NOT NULL, question INTEGER NOT NULL, found TEXT NOT NULL,
     reason TEXT, detail TEXT NOT NULL, lower REAL, upper REAL,
     pair TEXT, worst TEXT, parts TEXT NOT NULL, method TEXT NOT NULL, seconds REAL NOT NULL,
+    certificate TEXT,
     PRIMARY KEY (question, record)
 );
 CREATE TABLE curves (
@@ -28,7 +29,8 @@ CREATE TABLE curves (
 );
 """
 _COLUMNS = (
-    "record, question, found, lower, upper, method, seconds, reason, detail, pair, worst, parts"
+    "record, question, found, lower, upper, method, seconds, reason, detail, pair, worst, parts, "
+    "certificate"
 )
 
 
@@ -97,7 +99,7 @@ class Store:
         with self._base:
             self._base.execute("INSERT INTO units VALUES (?)", (unit,))
             self._base.executemany(
-                f"INSERT INTO answers ({_COLUMNS}) VALUES ({', '.join('?' * 12)})",
+                f"INSERT INTO answers ({_COLUMNS}) VALUES ({', '.join('?' * 13)})",
                 [_row(answer) for answer in block.answers],
             )
             self._base.executemany(
@@ -133,6 +135,27 @@ class Store:
         )
         return list(self._rows(query, Found.UNKNOWN.value))
 
+    def certified(self) -> dict[tuple[int, Found], int]:
+        """How many answers of each kind have a certificate, by question."""
+        query = (
+            "SELECT question, found, COUNT(*) FROM answers WHERE certificate IS NOT NULL "
+            "GROUP BY question, found"
+        )
+        return {(number, Found(word)): count for number, word, count in self._rows(query)}
+
+    def uncertified(self) -> list[tuple[int, str, int]]:
+        """(question, detail, how many) of falsified answers without a certificate."""
+        query = (
+            "SELECT question, detail, COUNT(*) FROM answers WHERE found = ? AND certificate IS "
+            "NULL GROUP BY question, detail ORDER BY question, COUNT(*) DESC, detail"
+        )
+        return list(self._rows(query, Found.FALSIFIED.value))
+
+    def certificates(self) -> Iterator[Certificate]:
+        query = "SELECT certificate FROM answers WHERE certificate IS NOT NULL"
+        for (text,) in self._rows(query):
+            yield Certificate.from_json(json.loads(text))
+
     def seconds(self) -> list[float]:
         """Of all answers, ascending."""
         return [value for (value,) in self._rows("SELECT seconds FROM answers ORDER BY seconds")]
@@ -161,6 +184,7 @@ def _row(answer: Answer) -> tuple[object, ...]:
         _pair_text(answer.pair),
         _pair_text(answer.worst),
         json.dumps([part.as_json() for part in answer.parts]),
+        None if answer.certificate is None else json.dumps(answer.certificate.as_json()),
     )
 
 
@@ -169,7 +193,8 @@ def _pair_text(pair: Pair | None) -> str | None:
 
 
 def _answer(row: tuple[Any, ...]) -> Answer:
-    record, question, word, lower, upper, method, seconds, reason, detail, pair, worst, parts = row
+    record, question, word, lower, upper, method, seconds, reason, detail, pair, worst = row[:11]
+    parts, certificate = row[11:]
     return Answer(
         record,
         question,
@@ -183,6 +208,7 @@ def _answer(row: tuple[Any, ...]) -> Answer:
         _pair(pair),
         _pair(worst),
         tuple(Part(start, end, Trend(trend)) for start, end, trend in json.loads(parts)),
+        None if certificate is None else Certificate.from_json(json.loads(certificate)),
     )
 
 

@@ -33,6 +33,14 @@ def command(
     max_subproblems: Annotated[
         int, typer.Option(min=1, help="Limit of the search for one answer.")
     ] = 2000,
+    certify: Annotated[
+        str | None,
+        typer.Option(
+            "--certify",
+            metavar="DIR",
+            help="Write certificates there and have them checked: verified means checked then.",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the summary line.")] = False,
 ) -> int:
     """Ask expected directions of a model's features for every record of a table.
@@ -54,5 +62,6 @@ def command(
         method=method,
         timeout=None if timeout == float("inf") else timeout,
         max_subproblems=max_subproblems,
+        certify=None if certify is None else Path(certify),
     )
     return execute(file, out or f"{Path(file).stem}-audit", config, quiet=quiet)

@@ -85,9 +85,11 @@ def checkpoint_config(path: str | None, every: float, resume: bool) -> Checkpoin
     return CheckpointConfig(Path(path), every, resume)
 
 
-def certify_config(folder: str | None) -> CertifyConfig | None:
-    """`CertificateError` for a folder that cannot be made."""
+def certify_config(folder: str | None, seconds: float | None = None) -> CertifyConfig | None:
+    """`CertificateError` for a folder that cannot be made, or a time without a folder."""
     if folder is None:
+        if seconds is not None:
+            raise CertificateError("--certify-timeout needs --certify DIR")
         return None
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -95,7 +97,7 @@ def certify_config(folder: str | None) -> CertifyConfig | None:
         raise CertificateError(
             f"--certify {folder}: cannot be made a folder ({error.strerror}); name another"
         ) from None
-    return CertifyConfig(Path(folder))
+    return CertifyConfig(Path(folder), seconds)
 
 
 def execute(prepared: Prepared, settings: Settings) -> ExitCode:

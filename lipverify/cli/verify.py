@@ -74,6 +74,14 @@ def command(
             help="Write certificates there and check them: verified then means checked.",
         ),
     ] = None,
+    certify_timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            help="For writing the certificates of a property; default: four times --timeout.",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the summary line.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="What each stage gained, and tracebacks.")
@@ -105,7 +113,7 @@ def command(
             branching=branching,
             checkpoint=checkpoint_config(checkpoint, checkpoint_every, resume),
             solver=solver,
-            certify=certify_config(certify),
+            certify=certify_config(certify, certify_timeout),
         ),
         json=json,
         jobs=jobs,

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipverify.bounds.conflicts import linear_uppers
+from lipverify.bounds.conflicts import Conflicts, linear_uppers
 from lipverify.bounds.cuts import CutRegion
 from lipverify.bounds.interior import FLAT, ExactForward
 from lipverify.bounds.jacobian import JacobianBounds, JacobianProblem, interval
@@ -144,9 +144,10 @@ class GateSearch:
         candidates = self.candidates(objective, problem.preactivations, found.dual, found.solution)
         return Evaluation(min(upper, found.upper), candidates, found.start)
 
-    def apart(self, gates: OpenGates) -> OpenGates:
-        """With the conflicts among the open gates."""
+    def apart(self, gates: OpenGates, conflicts: Conflicts | None = None) -> OpenGates:
+        """With the conflicts among the open gates: the given ones, or the setting's."""
         backward = self.setting.backward
+        known = self.setting.conflicts if conflicts is None else conflicts
         places: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
         for position, (name, index) in enumerate(gates.names):
             gate = backward[name]
@@ -156,14 +157,15 @@ class GateSearch:
                 rising = 1 if float(right) == gates.beta[position] else -1
                 places[gate.inputs[0], index].append((position, rising))
         pairs, names = [], []
-        for number, pair in enumerate(self.setting.conflicts.pairs):
+        for number, pair in enumerate(known.pairs):
             for one, one_rising in places.get(pair.first[:2], ()):
                 for two, two_rising in places.get(pair.second[:2], ()):
                     sides = pair.first[2] * one_rising, pair.second[2] * two_rising
                     pairs.append((one, sides[0], two, sides[1]))
                     names.append(number)
-        count = len(self.setting.conflicts)
-        return gates.apart(np.array(pairs, dtype=np.int64), np.array(names, dtype=np.int64), count)
+        return gates.apart(
+            np.array(pairs, dtype=np.int64), np.array(names, dtype=np.int64), len(known)
+        )
 
     def _leaf(self, problem: Subproblem, upper: float) -> Evaluation:
         """All gates fixed: the relaxations of the preactivations are exact, and so is emptiness.

@@ -11,7 +11,7 @@ from lipverify.audit.question import Direction, Question
 from lipverify.audit.regions import moving_range
 from lipverify.audit.report import plots, words
 from lipverify.audit.report.records import inputs_shown
-from lipverify.audit.report.summary import effect, headline, summarise
+from lipverify.audit.report.summary import certified_line, effect, headline, summarise
 from lipverify.errors import MissingDependency
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def html_report(result: "AuditResult") -> str:
     return environment.from_string(text).render(
         facts=summary.facts,
         headline=headline(summary.facts),
+        certified=certified_line(summary.facts),
         totals=[_total(row) for row in summary.facts["totals"]],
         heat=_heat(result),
         colours={found.value: colour for found, colour in plots.COLOURS.items()},

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from lipverify.audit.answer import Found
 from lipverify.audit.report import words
-from lipverify.audit.report.summary import effect, headline, summarise
+from lipverify.audit.report.summary import certified_line, effect, headline, summarise
 
 if TYPE_CHECKING:
     from lipverify.audit.run import AuditResult
@@ -31,6 +31,12 @@ def markdown_report(result: "AuditResult") -> str:
         cells = [row["feature"], row["region"], row["direction"]]
         cells += [f"{row[f.value]} ({words.share(row[f.value], whole)})" for f in Found]
         lines.append(f"| {' | '.join(_plain(cell) for cell in cells)} |")
+    if facts["certificates"] is not None:
+        lines += ["", "## Certificates", "", _plain(certified_line(facts))]
+        lines += [
+            f"- {_plain(row['question'])}: {row['count']} without: {_plain(row['detail'])}"
+            for row in facts["certificates"]["without"]
+        ]
     lines += _worst(result, summary.worst)
     if facts["undecided"]:
         lines += ["", "## Not decided", ""]

@@ -36,6 +36,7 @@ COLUMNS: tuple[str, ...] = (
     "inputs_after",
     "parts",
     "method",
+    "certificates",
     "seconds",
 )
 
@@ -50,7 +51,8 @@ def record_row(context: Context, answer: Answer) -> dict[str, Any]:
     """`lower` and `upper` enclose the derivative (of an insensitive feature: the change).
 
     `before` and `after` are the feature's values of the smallest violation, `inputs_before` and
-    `inputs_after` all features there; the outputs are the original network's.
+    `inputs_after` all features there; the outputs are the original network's. `certificates` are
+    the files' names with their SHA-256.
     """
     question = context.audit.questions[answer.question]
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
@@ -68,6 +70,8 @@ def record_row(context: Context, answer: Answer) -> dict[str, Any]:
         method=answer.method,
         seconds=answer.seconds,
     )
+    if answer.certificate is not None:
+        row["certificates"] = json.dumps(dict(answer.certificate.files))
     if answer.pair is not None:
         row.update(_ends(context, question.feature, answer.pair, ""), engine=answer.pair.engine)
         row["inputs_before"] = json.dumps(inputs_shown(context, answer.pair.before))

@@ -75,6 +75,7 @@ def summarise(result: "AuditResult") -> Summary:
             }
             for number, reason, detail, count in store.reasons()
         ],
+        "certificates": _certificates(result),
         "complete": not result.interrupted,
         "settings": {
             "method": result.config.method,
@@ -89,6 +90,51 @@ def summarise(result: "AuditResult") -> Summary:
     }
     worst = {number: _worst(result, number) for number in range(len(audit.questions))}
     return Summary(facts, worst)
+
+
+def _certificates(result: "AuditResult") -> dict[str, Any] | None:
+    """How many answers have certificates that the checker accepted; None: not asked for."""
+    if result.config.certify is None:
+        return None
+    questions, store = result.context.audit.questions, result.store
+    count = store.certified()
+    every = list(store.certificates())
+    return {
+        "folder": str(result.config.certify),
+        "questions": [
+            {
+                "feature": question.feature,
+                "region": question.region.name,
+                "direction": question.direction.value,
+                Found.VERIFIED.value: count.get((number, Found.VERIFIED), 0),
+                Found.FALSIFIED.value: count.get((number, Found.FALSIFIED), 0),
+            }
+            for number, question in enumerate(questions)
+        ],
+        "without": [
+            {"question": words.title(questions[number]), "detail": detail, "count": some}
+            for number, detail, some in store.uncertified()
+        ],
+        "files": sum(len(one.files) for one in every),
+        "bytes": sum(one.bytes for one in every),
+    }
+
+
+def certified_line(facts: dict[str, Any]) -> str:
+    """How much of it is certified, in a sentence; empty where that was not asked for."""
+    found = facts["certificates"]
+    if found is None:
+        return ""
+    parts = []
+    for word in (Found.VERIFIED.value, Found.FALSIFIED.value):
+        whole = sum(row[word] for row in facts["totals"])
+        some = sum(row[word] for row in found["questions"])
+        parts.append(f"{some} of {whole} {word} answers")
+    return (
+        f"Certificates that the checker accepted in exact arithmetic: {' and '.join(parts)} "
+        f"({found['files']} files, {found['bytes']} bytes, in {found['folder']}). With "
+        "certificates asked for, an answer is verified only if its certificate was accepted."
+    )
 
 
 def effect(answer: Answer) -> float:

@@ -21,8 +21,8 @@ from lipverify.evidence.certificate.claim import (
     OutputClaim,
     lipschitz_claim,
     monotonicity_claim,
-    output_claim,
 )
+from lipverify.evidence.certificate.counterexamples import counterexample_points
 from lipverify.evidence.certificate.encode import (
     CertificateFile,
     Json,
@@ -34,21 +34,22 @@ from lipverify.evidence.certificate.encode import (
 )
 from lipverify.evidence.certificate.model import Model
 from lipverify.evidence.certificate.outputs import OutputProver
+from lipverify.evidence.certificate.questions import class_claim, radius_claim, vnnlib_claims
 from lipverify.evidence.certificate.slopes import SlopeProver
 from lipverify.evidence.certificate.tree import NotProved, write_tree
-from lipverify.evidence.certificate.witnesses import Point, attained, broken
+from lipverify.evidence.certificate.witnesses import Point, attained
 from lipverify.evidence.record import Bound, CertificateRecord, PropertyResult
 from lipverify.files import file_sha256
-from lipverify.query import output_query, violations
-from lipverify.region import AbstractRegion, ball_region
+from lipverify.region import AbstractRegion
 from lipverify.spec.property import Lipschitz, Monotonicity, Property, Radius, Robustness, VnnLib
-from lipverify.spec.vnnlib.copies import Question
 from lipverify.verdict import Falsified, Reason, Unknown, Verified
 
 SLACK = 9e-7
 """Relative distance of a certified end above the solver's: rounding and the last bit of splits."""
 LOOSER = (2e-2, 0.2, 1.0)
 """Distances that are tried then, for an interval whose solver's end is not proved in time."""
+LONGER = 4.0
+"""Proofs are written depth first, one part at a time: that may take so many times the search's."""
 FIRST_SHARE = 0.6
 """Of the time for the first attempt, where looser ones may follow."""
 ATTEMPTS = ((1.0, False), (1e4, True))
@@ -67,8 +68,10 @@ class _Work:
 
     @property
     def seconds(self) -> float:
-        own = self.certify.seconds
-        return own if own is not None else (self.config.timeout or inf)
+        own, timeout = self.certify.seconds, self.config.timeout
+        if own is not None:
+            return own
+        return inf if timeout is None else LONGER * timeout
 
     def path(self, part: str = "") -> Path:
         return self.certify.folder / f"{self.stem}{part}.lipcert"
@@ -117,7 +120,7 @@ def _proved(work: _Work, prop: Property, result: PropertyResult) -> PropertyResu
             claim = monotonicity_claim(work.setting.region, prop)
             return replace(result, certificates=(_prove(work, claim, work.seconds),))
         case Robustness():
-            claim = _class_claim(work, prop, work.setting.region)
+            claim = class_claim(work.setting.network, prop, work.setting.region)
             return replace(result, certificates=(_prove(work, claim, work.seconds),))
         case Radius():
             return _radius(work, prop, result)
@@ -163,28 +166,11 @@ def _lipschitz(work: _Work, prop: Lipschitz, result: PropertyResult) -> Property
     raise failure
 
 
-def _class_claim(work: _Work, prop: Robustness, region: AbstractRegion) -> OutputClaim:
-    network = work.setting.network
-    label = prop.label
-    if label is None:
-        center = work.setting.region.center.unsqueeze(0)
-        label = int(network.original(center)[0].argmax())
-    query = output_query(prop, label, network.graph.output_size)
-    return output_claim(region, violations(query))
-
-
 def _radius(work: _Work, prop: Radius, result: PropertyResult) -> PropertyResult:
     """That the class stays on the ball of the radius that is asked for, or was proved."""
     assert result.bound is not None
-    around = prop.around
-    network = work.setting.network
-    label = prop.label
-    if label is None:
-        label = int(network.original(around.center.unsqueeze(0))[0].argmax())
     size = result.bound.lower if prop.at_least is None else prop.at_least
-    radius = torch.tensor(size, dtype=torch.float64)
-    region = ball_region(around.center, radius, prop.norm, around.clip)
-    claim = _class_claim(work, Robustness(label), region)
+    claim = radius_claim(work.setting.network, prop, size)
     proof = replace(_prove(work, claim, work.seconds), at_least=size)
     return replace(result, certificates=(proof,))
 
@@ -194,30 +180,12 @@ def _vnnlib(work: _Work, prop: VnnLib, result: PropertyResult) -> PropertyResult
     file = prop.file
     if not file.satisfiable_inputs:
         raise UnsupportedCertificate("no input satisfies the file: there is nothing to certify")
-    claims: Iterator[Claim]
-    if file.layout.copies == 1:
-        claims = (output_claim(query.region, query.unsafe) for query in file.queries())
-    else:
-        claims = (_question_claim(question) for question in file.questions)
     until = time.monotonic() + work.seconds
     found = tuple(
         _prove(work, claim, until - time.monotonic(), f"-{number}")
-        for number, claim in enumerate(claims)
+        for number, claim in enumerate(vnnlib_claims(file))
     )
     return replace(result, certificates=found)
-
-
-def _question_claim(question: Question) -> Claim:
-    match question.property:
-        case Monotonicity() as prop:
-            return monotonicity_claim(question.region, prop)
-        case Lipschitz() as prop if prop.at_most is not None and all(question.moving):
-            return lipschitz_claim(question.region, prop, prop.at_most)
-        case _:
-            raise UnsupportedCertificate(
-                "certificates know no Lipschitz bound for some inputs alone, and no question about "
-                "equal inputs"
-            )
 
 
 def _prove(work: _Work, claim: Claim, seconds: float, part: str = "") -> CertificateRecord:
@@ -254,6 +222,8 @@ def prove(
                 file.finish(manifest)
         except NotProved as error:
             reason = str(error)
+            if time.monotonic() - started > seconds:
+                break
             continue
         record = _checked(setting, config, path, "proof", time.monotonic() - started)
         if record.accepted:
@@ -299,51 +269,32 @@ def _broken(work: _Work, prop: Property, result: PropertyResult) -> PropertyResu
     """The counterexample, evaluated exactly. It is falsified all the same if that fails: the
     original network has confirmed it."""
     assert isinstance(result.verdict, Falsified)
-    inputs = result.verdict.counterexample.inputs
-    found: tuple[CertificateRecord, ...] = ()
-    match prop:
-        case Lipschitz():
-            found = _first_accepted(work, broken(work.setting, prop, inputs[0]), "")
-        case Monotonicity():
-            claim = monotonicity_claim(work.setting.region, prop)
-            changed = int((inputs[1] - inputs[0]).abs().argmax())
-            number = (*prop.increasing, *prop.decreasing).index(changed)
-            point = Point(claim.region, claim.asked, inputs, number)
-            found = _first_accepted(work, iter([point]), "")
-        case Robustness():
-            claims = _class_claim(work, prop, work.setting.region)
-            points = (
-                Point(claims.region, claims.asked, inputs, number)
-                for number in _meant(work, claims, inputs[0])
-            )
-            found = _first_accepted(work, points, "")
-        case _:
-            return result
+    points = counterexample_points(work.setting, prop, result.verdict.counterexample.inputs)
+    found = _first_accepted(work, points, "")
     if not found:
         return _given_up(result, "the counterexample has no exact evaluation that shows it")
     return replace(result, certificates=found)
 
 
-def _meant(work: _Work, claim: OutputClaim, x: torch.Tensor) -> list[int]:
-    """The clauses, most deeply violated first."""
-    y = work.setting.network.original(x.unsqueeze(0))
-    depths = [float(clause.values(y).max()) for clause in claim.clauses]
-    return sorted(range(len(depths)), key=lambda k: depths[k])[:2]
-
-
 def _first_accepted(
     work: _Work, points: Iterator[Point], part: str
 ) -> tuple[CertificateRecord, ...]:
+    found = witnessed(work.setting, points, work.path(part), work.config)
+    return () if found is None else (found,)
+
+
+def witnessed(
+    setting: Setting, points: Iterator[Point], path: Path, config: VerifyConfig
+) -> CertificateRecord | None:
     """The first certificate of a witness that the checker accepts, if there is one."""
-    path = work.path(part)
     for point in points:
         started = time.monotonic()
         kind = "falsified" if point.at_least is None else "attained"
-        manifest = _manifest(work.setting, point.region, kind, point.asked)
+        manifest = _manifest(setting, point.region, kind, point.asked)
         write_witness(path, {**manifest, "witness": point.json})
         with suppress(Unreadable):
-            record = _checked(work.setting, work.config, path, kind, time.monotonic() - started)
+            record = _checked(setting, config, path, kind, time.monotonic() - started)
             if record.accepted:
-                return (replace(record, at_least=point.at_least),)
+                return replace(record, at_least=point.at_least)
         path.unlink(missing_ok=True)
-    return ()
+    return None

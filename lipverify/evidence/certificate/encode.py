@@ -19,6 +19,7 @@ from lipverify.region import AbstractRegion, Ball, BallInBox, Box
 
 Json = dict[str, Any]
 
+EPOCH = (1980, 1, 1, 0, 0, 0)
 PRECISION, MOST_PRECISION = 128, 1024
 """Fraction bits of the checker's rounded numbers, and the most that the format allows."""
 
@@ -91,6 +92,13 @@ def precision_for(numbers: Iterable[Tensor]) -> int:
     return int(min(MOST_PRECISION, PRECISION + 64 * (-(-extra // 64))))
 
 
+def _member(name: str) -> zipfile.ZipInfo:
+    """Without a date, so that the same proof is the same file."""
+    found = zipfile.ZipInfo(name, EPOCH)
+    found.compress_type = zipfile.ZIP_DEFLATED
+    return found
+
+
 class CertificateFile:
     """Writes nodes as they come; the manifest last. What is not finished leaves no file."""
 
@@ -99,7 +107,7 @@ class CertificateFile:
         self.nodes = self.leaves = 0
         self._part = path.with_name(path.name + ".part")
         self._zip = zipfile.ZipFile(self._part, "w", zipfile.ZIP_DEFLATED)
-        self._tree = self._zip.open("tree.jsonl", "w", force_zip64=True)
+        self._tree = self._zip.open(_member("tree.jsonl"), "w", force_zip64=True)
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +130,7 @@ class CertificateFile:
 
     def finish(self, manifest: Json) -> None:
         self._tree.close()
-        self._zip.writestr("manifest.json", json.dumps(manifest, indent=1))
+        self._zip.writestr(_member("manifest.json"), json.dumps(manifest, indent=1))
         self._zip.close()
         os.replace(self._part, self.path)
 
@@ -131,5 +139,5 @@ def write_witness(path: Path, manifest: Json) -> None:
     """A certificate without a tree."""
     part = path.with_name(path.name + ".part")
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("manifest.json", json.dumps(manifest, indent=1))
+        archive.writestr(_member("manifest.json"), json.dumps(manifest, indent=1))
     os.replace(part, path)

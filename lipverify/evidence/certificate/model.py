@@ -4,13 +4,13 @@ Nothing here has to be right for a certificate to be right: the checker derives 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from lipverify.bounds.conflicts import Conflicts
+from lipverify.bounds.conflicts import Conflict, Conflicts
 from lipverify.bounds.interior import ExactForward
 from lipverify.bounds.methods import Setting
 from lipverify.errors import EmptyRegion, InvertedInterval, UnsupportedCertificate
@@ -27,15 +27,32 @@ Lines = Mapping[str, Relaxation]
 """By name of the activation, [1 or T, *shape]."""
 
 
+Pair = tuple[int, int, int, int, int, int]
+"""A conflict in the format's words: layer, neuron, side, twice."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A conflict that the certificate has proved."""
+
+    conflict: Conflict
+    pair: Pair
+
+
 @dataclass(frozen=True, eq=False)
 class State:
     """What is known at a node of the tree: the region cut by input splits, the preactivations
-    [1, *shape] by name of the forward node, and the splits of neurons that led here."""
+    [1, *shape] by name of the forward node, the splits of neurons that led here, and the conflicts
+    in the format's order."""
 
     region: AbstractRegion
     known: Mapping[str, Interval]
     splits: tuple[Split, ...] = ()
-    conflicts: Conflicts = field(default_factory=Conflicts)
+    listed: tuple[Listed, ...] = ()
+
+    @cached_property
+    def conflicts(self) -> Conflicts:
+        return Conflicts(tuple(item.conflict for item in self.listed))
 
 
 class Empty(Exception):

@@ -60,13 +60,15 @@ NodeSplit = NeuronSplit | InputSplit | ObjectiveSplit
 class Attempt:
     """Proofs, the objectives that they leave open, and where to go on: None is the end.
 
-    `hint` goes to the children.
+    `steps` come before the proofs, and lead to `state`, if given; `hint` goes to the children.
     """
 
     proofs: list[Json]
     left: tuple[int, ...]
     split: NodeSplit | None = None
     hint: object = None
+    steps: tuple[Json, ...] = ()
+    state: State | None = None
 
 
 class Prover(Protocol):

@@ -81,7 +81,7 @@ def _tried(
     model: Model, prover: Prover, task: _Task, steps: list[Json], state: State
 ) -> tuple[Json, list[_Task]]:
     attempt = prover.attempt(state, task.objectives, task.hint)
-    node = _json(steps, attempt.proofs)
+    node = _json([*steps, *attempt.steps], attempt.proofs)
     if not attempt.left:
         return node, []
     if attempt.split is None:
@@ -90,7 +90,7 @@ def _tried(
             "nothing left to split"
         )
     node["split"] = attempt.split.json(model)
-    return node, _children(state, attempt)
+    return node, _children(attempt.state or state, attempt)
 
 
 def _children(state: State, attempt: Attempt) -> list[_Task]:
