@@ -139,7 +139,8 @@ class Backward:
         area, clock = Region([], [], None, None), self.problem.clock
         known = Known(Problem(self._mirrored(seed), area, self.bits, clock, functions))
         spread = self._blurring(known.problem)
-        blur, centers = spread[-1], self._pull(last, seed)
+        size = self.problem.network.inputs
+        blur, centers = spread[-1], {-1: Matrix([[0] * size], size, 0), **self._pull(last, seed)}
         for k in range(last - 1, -1, -1):
             gate, center = self.gates[k], centers[k]
             if gate.open:

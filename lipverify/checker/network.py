@@ -292,8 +292,8 @@ def weighted(entries: Iterable[Any], factors: Iterable[Any], errors: Iterable[An
         if type(factor) is Form:
             raise ValueError("a product of two values that move, or weights that move")
         moves = moves or type(entry) is Form
-        if entry is ZERO or not (factor.numerator or error):
-            continue
+        if entry is ZERO or (type(entry) is not Form and not (factor.numerator or error)):
+            continue  # what moves is kept, times 0 as well: the output depends on its layer
         own: Any = entry.terms if type(entry) is Form else {None: entry}
         rough: Any = entry.blur if type(entry) is Form else None
         if factor is ONE and not (terms or blur or error):

@@ -11,6 +11,7 @@ from math import inf, isfinite, nextafter
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from lipverify.bounds.methods import Setting
 from lipverify.checker import Unreadable, check
@@ -239,12 +240,18 @@ def _manifest(setting: Setting, region: AbstractRegion, kind: str, asked: Json) 
         "lipcert": 1,
         "kind": kind,
         "claim": "real",
-        "precision": precision_for([box.lower, box.upper, box.width]),
+        "precision": precision_for([box.lower, box.upper, box.width, _claimed(asked)]),
         "tool": tool_json(),
         "network": network_json(setting.network),
         "region": region_json(region),
         "property": asked,
     }
+
+
+def _claimed(asked: Json) -> Tensor:
+    """The number that the claim is about, if it is one."""
+    numbers = [float.fromhex(asked[name]) for name in ("at_most", "margin") if name in asked]
+    return torch.tensor(numbers, dtype=torch.float64)
 
 
 def _checked(

@@ -33,8 +33,6 @@ from lipverify.search.choices import FEW_INPUTS, MANY_GATES
 from lipverify.search.split import Split
 
 ROOT_STEPS, STEPS = 40, 12
-FIXED = 1e-9
-"""Where nothing is open, the checker is asked if the float bound is so near above the claim."""
 TRIED = 6
 """So many neurons, those with the largest scores, have their halves bounded before one is split."""
 
@@ -125,7 +123,8 @@ class OutputProver:
     def _fixed(
         self, state: State, objective: int, proofs: list[Json], lines: Lines, cuts: Cuts
     ) -> Attempt:
-        """Everything is affine: a linear program's multipliers are the best, but for rounding."""
+        """Everything is affine: a linear program's multipliers are the best. What floats lose here
+        the checker does not, so it is asked."""
         clause = self.claim.clauses[objective]
         weights = None if len(clause) == 1 else self._weights(state, clause, lines, cuts)
         functional = self._functional(clause, weights)
@@ -135,8 +134,6 @@ class OutputProver:
         betas = cuts.betas(self.model, amounts)
         slope, constant, seen = self.model.substitute(state, start, lines, betas)
         value = constant + state.region.support(slope)
-        if not bool(value + functional.constant <= FIXED * (value.abs() + READ)):
-            return Attempt(proofs, (objective,), None)
         choice = Choice(value, amounts, {}, seen)
         given = multipliers_json(self.model, state, lines, cuts, choice)
         proof: Json = {"rule": "linear", "objective": objective, "multipliers": given}

@@ -68,8 +68,6 @@ Array = NDArray[np.float64]
 
 SAFE = 1e-10
 """Share by which a float bound has to be below a claim, before the checker is asked."""
-FIXED = 1e-9
-"""A bound without open gates is exact: the checker is asked if it is so near above the claim."""
 MOST_SIGNS, MOST_SPECTRAL = 10, 12
 """Rows up to which the checker takes all signs, or the spectral norm, of their centre."""
 FEW_GATES = 20
@@ -128,7 +126,7 @@ class SlopeProver:
             return Attempt(proofs, left, ObjectiveSplit(tuple((k,) for k in left)))
         gates = self._gates(state, known, objective)
         if gates.count == 0:
-            return self._fixed(proofs, objective, known)
+            return self._fixed(proofs, objective)
         claimed = self.claim.objectives[objective]
         if claimed.row is None and self.claim.input_norm.name == "1":
             # The format has no quadratic rule for the largest norm of a column.
@@ -281,12 +279,9 @@ class SlopeProver:
             return combined_gates(problem, known.bounds, self.claim.output_norm)
         return open_gates(problem, known.bounds, known.rows.index(row))
 
-    def _fixed(self, proofs: list[Json], objective: int, known: "_Known") -> Attempt:
-        """Nothing is open: the float bound is exact but for rounding, the checker's without it."""
-        end = self._read(objective, known)
-        if end <= self._target() + FIXED * abs(self._target()):
-            return Attempt([*proofs, {"rule": "mean-split", "objectives": [objective]}], ())
-        return Attempt(proofs, (objective,), None)
+    def _fixed(self, proofs: list[Json], objective: int) -> Attempt:
+        """Nothing is open: what floats lose here the checker does not, so it is asked."""
+        return Attempt([*proofs, {"rule": "mean-split", "objectives": [objective]}], ())
 
     def _smooth(self, state: State) -> bool:
         return any(
