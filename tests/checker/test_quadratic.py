@@ -93,6 +93,32 @@ def test_any_multipliers_are_sound(tmp_path: Path, name: str, norms: tuple[str, 
     assert some
 
 
+@pytest.mark.parametrize("norms", [("2", "2"), ("inf", "1")])
+def test_joint_objectives_of_a_linear_map(tmp_path: Path, norms: tuple[str, str]) -> None:
+    """The operator norm of diag(3, 4) is reached by the best multipliers and undercut by none.
+
+    |c A| <= tau + |c A|^2 / (4 tau) is tau + free |c|^2 there; l1 norms add the entries up.
+    """
+    network = handmade.mlp(tmp_path / "n.onnx", [[[3.0, 0.0], [0.0, 4.0]]], [[0.0, 0.0]])
+    best = {("2", "2"): 4.0, ("inf", "1"): 7.0}[norms]
+
+    def accepted(at_most: float, scale: list[float], free: list[float]) -> bool:
+        numbers = {"scale": handmade.floats(scale), "free": handmade.floats(free)}
+        if norms[0] == "inf":
+            numbers["blend"] = handmade.floats([0.0, 0.0])
+        nodes = [{"proofs": [{"rule": "quadratic", "objective": 0, **numbers}]}]
+        asked = handmade.lipschitz(at_most, *norms)
+        return ask(tmp_path, network, asked, nodes, handmade.box([-1, -1], [1, 1])).accepted
+
+    good = ([2.0], [2.0]) if norms == ("2", "2") else ([1.5, 2.0], [1.5, 2.0])
+    # 1 / (4 tau) is rounded up, so `free` has to be a little above it.
+    assert accepted(best * (1 + 1e-9), good[0], [x * (1 + 1e-10) for x in good[1]])
+    for share in (0.25, 0.5, 1.0, 2.0):
+        for more in (0.25, 0.5, 1.0, 2.0):
+            changed = [share * x for x in good[0]], [more * x for x in good[1]]
+            assert not accepted(best * 0.999, *changed)
+
+
 def test_conflicts_tighten(tmp_path: Path) -> None:
     """relu(x - 1) - relu(-x - 1) has slope at most 1, which a conflict's product proves."""
     network = handmade.mlp(

@@ -343,10 +343,11 @@ def test_strict_and_closed_unsafe_sets(tmp_path: Path) -> None:
     network = handmade.mlp(tmp_path / "n.onnx", [[[1.0]], [[1.0]]], [[0.0], [0.0]])
     clause = {"coefficients": handmade.floats([1]), "offsets": handmade.floats([0])}
     nodes = [{"proofs": [{"rule": "linear", "objective": 0}]}]
-    for strict in (True, False):
-        asked = {"kind": "robustness", "unsafe": [{**clause, "strict": [strict]}]}
+    for strict in (True, False, None):  # closed, where nothing is said
+        given = {} if strict is None else {"strict": [strict]}
+        asked = {"kind": "robustness", "unsafe": [{**clause, **given}]}
         region = handmade.box([-2], [1])
-        assert ask(tmp_path, network, asked, nodes, region).accepted is strict
+        assert ask(tmp_path, network, asked, nodes, region).accepted is bool(strict)
 
 
 @pytest.mark.parametrize("name", ["Relu", "LeakyRelu", "Tanh"])
