@@ -21,7 +21,7 @@ def replay(certificate: Path, network: Path) -> list[list[float]] | str:
     try:
         import onnxruntime
     except ImportError:
-        return "onnxruntime is not installed"
+        return "is not installed"
     manifest = Archive(certificate).manifest()
     asked, found = manifest["network"], []
     wanted = [asked["output"]] if asked.get("output") else None
@@ -38,7 +38,7 @@ def replay(certificate: Path, network: Path) -> list[list[float]] | str:
             values: Any = session.run(wanted, feeds)
             found.append(np.concatenate([np.ravel(y) for y in values]).astype(float).tolist())
     except Exception as error:  # of whatever kind: onnxruntime has its own
-        return f"onnxruntime failed: {str(error)[:200]}"
+        return f"failed: {str(error)[:200]}"
     return found
 
 
