@@ -136,3 +136,23 @@ def test_slopes_that_have_no_grid() -> None:
     with pytest.raises(Exception, match="LeakyRelu"):
         activations.leaky(1e-30)
     assert activations.leaky(0.25).range(activations.Span(-16, -16), 2) == (-4, -4)
+
+
+@pytest.mark.parametrize("factor", [-3.0, 2.0])
+def test_what_is_off_stays_in_reach_behind_a_factor(
+    tmp_path: Path, factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1 / sqrt(2) of a batch normalisation, times a factor of either sign: blur has none."""
+    monkeypatch.setattr(reader, "FINE", 4)
+    arrays = {"one": [1.0], "zero": [0.0], "two": [2.0], "factor": [[factor]]}
+    parts = [numpy_helper.from_array(np.float32(value), name) for name, value in arrays.items()]
+    nodes = [
+        helper.make_node(
+            "BatchNormalization", ["input", "one", "zero", "zero", "two"], ["n"], epsilon=0.0
+        ),
+        helper.make_node("Gemm", ["n", "factor"], ["y"]),
+    ]
+    network = handmade.save(tmp_path / "n.onnx", nodes, parts, [1, 1], "y", [1, 1])
+    found = reader.load(network, entry(network)).output
+    (weight,), (off,) = ([m.rows[0][0] / (1 << m.bits)] for m in (found.parts[-1], found.blur[-1]))
+    assert 0 < abs(weight - factor / np.sqrt(2)) <= off < abs(factor) / 2

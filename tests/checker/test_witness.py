@@ -66,6 +66,13 @@ def test_monotonicity(tmp_path: Path, hat: Path) -> None:
     assert ask(
         tmp_path, hat, "falsified", asked("increasing", np.nextafter(3.0, 4.0)), [[0.0], [0.5]]
     ).accepted
+    # Outputs far from 0, whose difference alone counts, both ways.
+    for bias in (-8.0, 8.0):
+        raised = handmade.mlp(tmp_path / "r.onnx", [[[1.0]], [[1.0]]], [[4.0], [bias]])
+        for way, steep in (("increasing", 1.0), ("decreasing", -1.0)):
+            for margin, good in ((np.nextafter(steep, 2.0), True), (steep, False)):
+                report = ask(tmp_path, raised, "falsified", asked(way, margin), [[-0.5], [0.75]])
+                assert report.accepted is good, (bias, way, margin)
 
 
 def test_lipschitz(tmp_path: Path, hat: Path) -> None:
