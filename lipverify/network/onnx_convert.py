@@ -32,8 +32,8 @@ def _gemm(build: GraphBuilder, node: OnnxNode) -> Value:
     weight = node.weight(1, "second matrix")
     if not node.attributes.get("transB", 0):
         weight = weight.T
-    alpha = float(node.attributes.get("alpha", 1.0))
-    beta = float(node.attributes.get("beta", 1.0))
+    alpha = node.number("alpha", 1.0)
+    beta = node.number("beta", 1.0)
     fits = _product_is_exact(weight, alpha)
     y = layers.dense(build, x, weight * alpha if fits else weight)
     if not fits:
@@ -50,7 +50,7 @@ def _gemm_of_values(build: GraphBuilder, node: OnnxNode) -> Value:
     x = layers.transpose(build, x, (1, 0)) if node.attributes.get("transA", 0) else x
     y = layers.transpose(build, y, (1, 0)) if node.attributes.get("transB", 0) else y
     node.refuse_attribute("beta", 1.0)
-    alpha = scalars.number(float(node.attributes.get("alpha", 1.0)))
+    alpha = scalars.number(node.number("alpha", 1.0))
     total = layers.scale(build, products.matrix_product(build, x, y), alpha)
     shift = node.optional_weight(2, "constant C")
     return total if shift is None else layers.scale(build, total, shift=shift)
@@ -148,7 +148,7 @@ def _batch_norm(build: GraphBuilder, node: OnnxNode) -> Value:
         node.weight(index, role)
         for index, role in enumerate(("scale", "bias", "mean", "variance"), start=1)
     )
-    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    epsilon = node.number("epsilon", 1e-5)
     return layers.batch_norm(build, node.value(0), weight, bias, mean, variance, epsilon)
 
 

@@ -32,6 +32,10 @@ class OnnxNode:
     outputs: int = 1
     opset: int = 0
 
+    def number(self, name: str, default: float) -> float:
+        """An attribute; the file's are float32, so onnxruntime's defaults are as well."""
+        return float(np.float32(self.attributes.get(name, default)))
+
     def is_constant(self, index: int) -> bool:
         return isinstance(self._operand(index), np.ndarray)
 

@@ -56,7 +56,7 @@ def _reduced(kind: str) -> Converter:
 def _layer_norm(build: GraphBuilder, node: OnnxNode) -> Value:
     x = node.value(0)
     dimensions = len(x.shape) - int(node.attributes.get("axis", -1)) % len(x.shape)
-    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    epsilon = node.number("epsilon", 1e-5)
     weight, bias = node.weight(1, "scale"), node.optional_weight(2, "bias")
     center = node.operator == "LayerNormalization"
     return products.layer_norm(build, x, dimensions, weight, bias, epsilon, center=center)
@@ -64,7 +64,7 @@ def _layer_norm(build: GraphBuilder, node: OnnxNode) -> Value:
 
 def _instance_norm(build: GraphBuilder, node: OnnxNode) -> Value:
     x = node.value(0)
-    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    epsilon = node.number("epsilon", 1e-5)
     weight, bias = node.weight(1, "scale"), node.weight(2, "bias")
     return products.group_norm(build, x, x.shape[1], weight, bias, epsilon)
 
@@ -72,7 +72,7 @@ def _instance_norm(build: GraphBuilder, node: OnnxNode) -> Value:
 def _group_norm(build: GraphBuilder, node: OnnxNode) -> Value:
     """Before opset 21, the scale and the bias have one entry per group."""
     x, groups = node.value(0), int(node.attributes["num_groups"])
-    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    epsilon = node.number("epsilon", 1e-5)
     channels = x.shape[1]
     weight, bias = (
         given if len(given) == channels else given.repeat_interleave(channels // len(given))

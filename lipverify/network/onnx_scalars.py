@@ -39,27 +39,23 @@ def _activation(operator: Activation) -> Converter:
     return convert
 
 
-def _number(node: OnnxNode, name: str, default: float) -> float:
-    return float(node.attributes.get(name, default))
-
-
 def _leaky_relu(build: GraphBuilder, node: OnnxNode) -> Value:
-    slope = _number(node, "alpha", LeakyReLU.slope)
+    slope = node.number("alpha", LeakyReLU.slope)
     return layers.activation(build, node.value(0), LeakyReLU(slope))
 
 
 def _elu(build: GraphBuilder, node: OnnxNode) -> Value:
-    return layers.activation(build, node.value(0), Elu(_number(node, "alpha", 1.0)))
+    return layers.activation(build, node.value(0), Elu(node.number("alpha", 1.0)))
 
 
 def _selu(build: GraphBuilder, node: OnnxNode) -> Value:
-    alpha = _number(node, "alpha", 1.67326319217681884765625)
-    scale = _number(node, "gamma", 1.05070102214813232421875)
+    alpha = node.number("alpha", 1.67326319217681884765625)
+    scale = node.number("gamma", 1.05070102214813232421875)
     return layers.activation(build, node.value(0), Elu(alpha, scale))
 
 
 def _celu(build: GraphBuilder, node: OnnxNode) -> Value:
-    alpha = _number(node, "alpha", 1.0)
+    alpha = node.number("alpha", 1.0)
     if not alpha > 0:
         raise UnsupportedOperator(f"alpha={alpha:g} is not positive")
     return layers.activation(build, node.value(0), Elu(alpha, 1.0, 1.0 / alpha))
@@ -75,7 +71,7 @@ def _gelu(build: GraphBuilder, node: OnnxNode) -> Value:
 
 def _swish(build: GraphBuilder, node: OnnxNode) -> Value:
     """x sigmoid(alpha x)."""
-    x, alpha = node.value(0), _number(node, "alpha", 1.0)
+    x, alpha = node.value(0), node.number("alpha", 1.0)
     if alpha == 1.0:
         return layers.activation(build, x, Silu())
     share = layers.activation(build, layers.scale(build, x, scalars.number(alpha)), Sigmoid())
@@ -94,9 +90,9 @@ def _clip(build: GraphBuilder, node: OnnxNode) -> Value:
 
 
 def _hard_sigmoid(build: GraphBuilder, node: OnnxNode) -> Value:
-    slope = scalars.number(_number(node, "alpha", 0.2))
+    slope = scalars.number(node.number("alpha", 0.2))
     return scalars.hard_sigmoid(
-        build, node.value(0), slope, scalars.number(_number(node, "beta", 0.5))
+        build, node.value(0), slope, scalars.number(node.number("beta", 0.5))
     )
 
 

@@ -295,3 +295,14 @@ def test_what_is_refused(tmp_path: Path) -> None:
     junk.write_bytes(b"\x08" * 50)
     with pytest.raises((Unreadable, Rejected)):
         load(junk, entry(junk))
+
+
+@pytest.mark.parametrize("operator", ["Elu", "HardSigmoid", "LeakyRelu", "Selu", "Celu"])
+def test_defaults_of_attributes_are_the_solver_s(tmp_path: Path, operator: str) -> None:
+    """float32 numbers, as in onnxruntime: 0.01 and 0.2 are none in float64."""
+    node = helper.make_node(operator, ["input"], ["y"])
+    network = handmade.save(tmp_path / "n.onnx", [node], [], [1, 4], "y", [1, 4])
+    x = np.array([[-1.75, -0.625, 0.5, 2.25]], dtype=np.float32)
+    found, _ = evaluate(network, x)
+    solved = output(load_network(str(network)).graph, torch.as_tensor(x, dtype=torch.float64))
+    assert found == pytest.approx(solved.ravel().numpy(), abs=1e-13, rel=1e-13)
