@@ -51,8 +51,9 @@ class Activation(ABC):
     def intercept(self, slope: int, z: Span, bits: int, above: bool) -> int:
         """The least intercept with slope z + intercept above the function (greatest, below)."""
 
-    def line(self, z: Span, bits: int, above: bool) -> Line:
-        slope = self.chosen(z, bits, above)
+    def line(self, z: Span, bits: int, above: bool, slope: int | None = None) -> Line:
+        """With the default slope if none is given."""
+        slope = self.chosen(z, bits, above) if slope is None else slope
         return Line(slope, self.intercept(slope, z, bits, above))
 
     def range(self, z: Span, bits: int) -> Span:

@@ -154,11 +154,9 @@ class Known:
 
 @lru_cache(maxsize=1 << 16)
 def _line(between: Between, z: Span, bits: int, above: bool, slope: int | None = None) -> Line:
-    """A line above or below all that lies between two functions, with the default slope if none is
-    given. Kept, since intervals often stay what they were."""
-    function = between[above]
-    slope = function.chosen(z, bits, above) if slope is None else slope
-    return Line(slope, function.intercept(slope, z, bits, above))
+    """A line above or below all that lies between two functions. Kept, since intervals often stay
+    what they were."""
+    return between[above].line(z, bits, above, slope)
 
 
 def _multipliers(

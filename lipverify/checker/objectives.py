@@ -13,8 +13,8 @@ from lipverify.checker.jacobian import Row
 from lipverify.checker.semidefinite import exactly
 
 DUAL = {"1": "inf", "2": "2", "inf": "1"}
-MOST_SIGNS = 10
-MOST_SPECTRAL = 12
+MOST_SIGNS, MOST_SPECTRAL = 10, 12
+"""Rows up to which all signs, or the spectral norm, of their centre are taken."""
 
 
 @dataclass(frozen=True)

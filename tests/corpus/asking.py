@@ -6,8 +6,8 @@ from pathlib import Path
 from lipverify.api import verify_spec
 from lipverify.config import PreactivationConfig, VerifyConfig, WitnessConfig
 from lipverify.evidence import PropertyResult
-from lipverify.network import load_network
-from lipverify.spec import bind, read_spec
+from lipverify.network import Network, load_network
+from lipverify.spec import Spec, bind, read_spec
 from tests.corpus.case import Case, Claim
 
 CONFIG = VerifyConfig(
@@ -22,10 +22,7 @@ def ask(
     case: Case, method: str, folder: Path, most: int | None = None
 ) -> list[tuple[Claim, PropertyResult]]:
     """The claims (the `most` most telling ones) with their answers."""
-    written = case.write(folder)
-    network = load_network(written.network)
-    graph = network.graph
-    spec = bind(read_spec(written.spec), graph.input_size, graph.output_size)
+    network, spec = loaded(case, folder)
     asked = list(zip(case.claims, spec.properties, strict=True))
     if most is not None:
         asked = sorted(asked, key=lambda pair: _tells(pair[0]))[:most]
@@ -33,6 +30,14 @@ def ask(
     config = replace(CONFIG, method=method)
     answers = verify_spec(network, replace(spec, properties=properties), config)
     return [(claim, answer) for (claim, _), answer in zip(asked, answers, strict=True)]
+
+
+def loaded(case: Case, folder: Path) -> tuple[Network, Spec]:
+    """The case from its files; the spec's properties are its claims, in order."""
+    written = case.write(folder)
+    network = load_network(written.network)
+    graph = network.graph
+    return network, bind(read_spec(written.spec), graph.input_size, graph.output_size)
 
 
 def _tells(claim: Claim) -> int:

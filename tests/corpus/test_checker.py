@@ -20,24 +20,26 @@ import pytest
 
 from lipverify.bounds.methods import Setting
 from lipverify.checker import Unreadable, check
-from lipverify.checker.network import load as check_network
+from lipverify.checker.network import load
 from lipverify.config import PreactivationConfig, VerifyConfig
 from lipverify.errors import LipverifyError, NetworkMismatch
 from lipverify.evidence.certificate.certify import prove
 from lipverify.evidence.certificate.claim import Claim as Stated
 from lipverify.evidence.certificate.claim import (
+    OutputClaim,
     lipschitz_claim,
     monotonicity_claim,
-    output_claim,
 )
 from lipverify.evidence.certificate.encode import floats, network_json, precision_for, region_json
+from lipverify.evidence.certificate.questions import class_claim
 from lipverify.evidence.certificate.tree import NotProved
-from lipverify.network import Network, load_network
-from lipverify.query import output_query, violations
-from lipverify.spec import bind, read_spec
+from lipverify.network import Network
+from lipverify.spec import Spec
 from lipverify.spec.property import Lipschitz, Monotonicity, Property, Robustness
 from tests.certificate.edit import edited, lines, stored
+from tests.checker import handmade
 from tests.corpus import CASES, Case
+from tests.corpus.asking import loaded
 from tests.corpus.case import Claim
 from tests.oracles.budget import quickly
 
@@ -54,28 +56,19 @@ class Asked:
     """A case as files, and its claims as the certificates' writer knows them."""
 
     case: Case
-    folder: Path
-
-    @cached_property
-    def network(self) -> Network:
-        return load_network(self.case.write(self.folder).network)
+    network: Network
+    spec: Spec
 
     @cached_property
     def setting(self) -> Setting:
-        return Setting(self.network, self._spec.region, PreactivationConfig())
-
-    @cached_property
-    def _spec(self) -> Any:
-        graph = self.network.graph
-        spec = read_spec(self.case.write(self.folder).spec)
-        return bind(spec, graph.input_size, graph.output_size)
+        return Setting(self.network, self.spec.region, PreactivationConfig())
 
     def claims(self) -> Iterator[tuple[Claim, Stated]]:
-        for claim, prop in zip(self.case.claims, self._spec.properties, strict=True):
+        for claim, prop in zip(self.case.claims, self.spec.properties, strict=True):
             yield claim, self._meant(claim, prop)
 
     def _meant(self, claim: Claim, prop: Property) -> Stated:
-        region = self._spec.region
+        region = self.spec.region
         match prop:
             case Lipschitz():
                 at_most = prop.at_most
@@ -85,9 +78,7 @@ class Asked:
             case Monotonicity():
                 return monotonicity_claim(region, prop)
             case Robustness():
-                assert prop.label is not None
-                query = output_query(prop, prop.label, self.network.graph.output_size)
-                return output_claim(region, violations(query))
+                return class_claim(self.network, prop, region)
         raise AssertionError(prop)
 
     def accepted(self, certificate: Path) -> bool:
@@ -104,12 +95,10 @@ def above(number: Fraction) -> float:
 
 
 def asked(case: Case, folder: Path) -> Asked:
-    found = Asked(case, folder)
     try:
-        found.network  # noqa: B018 (loads it)
+        return Asked(case, *loaded(case, folder))
     except NetworkMismatch as error:
         pytest.skip(f"refused before any work: {error}")
-    return found
 
 
 def written(asked: Asked, claim: Stated, path: Path) -> bool:
@@ -166,25 +155,18 @@ def test_no_false_claim_is_certified(case: Case, tmp_path: Path) -> None:
 
 def manifest(asked: Asked, claim: Stated) -> dict[str, Any]:
     box = claim.region.bounding
-    return {
-        "lipcert": 1,
-        "kind": "proof",
-        "claim": "real",
-        "precision": precision_for([box.lower, box.upper, box.width]),
-        "network": network_json(asked.network),
-        "region": region_json(claim.region),
-        "property": _property(claim),
-    }
+    source, precision = Path(asked.network.source), precision_for([box.lower, box.upper, box.width])
+    region = region_json(claim.region)
+    head = handmade.manifest(source, region, _property(claim), precision=precision)
+    return {**head, "network": network_json(asked.network)}
 
 
 class Guess:
     """Random certificates that are well formed: any choice is allowed, none may prove too much."""
 
-    def __init__(self, asked: Asked, head: dict[str, Any], seed: str) -> None:
-        network = check_network(Path(asked.network.source), head["network"])
-        self.sizes = [form.size for form in network.layers]
-        self.box = asked.setting.region.bounding
-        self.outputs_only = head["property"]["kind"] == "robustness"
+    def __init__(self, sizes: list[int], claim: Stated, seed: str) -> None:
+        self.sizes, self.box = sizes, claim.region.bounding
+        self.outputs_only = isinstance(claim, OutputClaim)
         self.draw = random.Random(seed)
 
     def numbers(self, count: int, spread: float) -> str:
@@ -236,14 +218,15 @@ def test_random_certificates_prove_nothing_false(case: Case, tmp_path: Path) -> 
     """Every false claim, and by the same trees the true ones, of which some are proved."""
     found = asked(case, tmp_path)
     try:
-        check_network(Path(found.network.source), network_json(found.network))
+        network = load(Path(found.network.source), network_json(found.network))
     except Unreadable as error:
         pytest.skip(f"the checker refuses the network: {error}")
+    sizes = [form.size for form in network.layers]
     counts: Counter[str] = Counter()
     for number, (claim, meant) in enumerate(found.claims()):
         head = manifest(found, meant)
         for trial in range(TREES):
-            guess = Guess(found, head, f"{case} {number} {trial}")
+            guess = Guess(sizes, meant, f"{case} {number} {trial}")
             nodes = lines(guess.tree(trial % 3))
             path = stored(tmp_path / "x.lipcert", json.dumps(head), nodes)
             accepted = found.accepted(path)

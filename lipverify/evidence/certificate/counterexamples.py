@@ -7,11 +7,7 @@ from torch import Tensor
 
 from lipverify.bounds.methods import Setting
 from lipverify.errors import UnsupportedCertificate
-from lipverify.evidence.certificate.claim import (
-    OutputClaim,
-    lipschitz_claim,
-    monotonicity_claim,
-)
+from lipverify.evidence.certificate.claim import OutputClaim, monotonicity_claim
 from lipverify.evidence.certificate.questions import (
     class_claim,
     question_claim,
@@ -85,11 +81,8 @@ def _of_file(network: Network, file: VnnLibFile, inputs: Inputs) -> Iterator[Poi
         match question.property:
             case Monotonicity() as prop:
                 yield from pair_points(question.region, prop, inputs)
-            case Lipschitz() as prop if prop.at_most is not None:
-                asked = lipschitz_claim(claim.region, prop, prop.at_most).asked
-                yield Point(claim.region, asked, inputs)
             case _:
-                continue
+                yield Point(claim.region, claim.asked, inputs)
 
 
 def _holds(region: AbstractRegion, points: Inputs) -> bool:

@@ -34,6 +34,7 @@ from lipverify.bounds.quadratic import (
     open_gates,
     quadratic_upper,
 )
+from lipverify.checker.objectives import MOST_SIGNS, MOST_SPECTRAL
 from lipverify.config import QuadraticConfig
 from lipverify.errors import NumericalFailure
 from lipverify.evidence.certificate.claim import SlopeClaim
@@ -68,8 +69,6 @@ Array = NDArray[np.float64]
 
 SAFE = 1e-10
 """Share by which a float bound has to be below a claim, before the checker is asked."""
-MOST_SIGNS, MOST_SPECTRAL = 10, 12
-"""Rows up to which the checker takes all signs, or the spectral norm, of their centre."""
 FEW_GATES = 20
 """Where few inputs move, they are split down to so many open gates. Then the mean-split encloses
 adjoints nearly as well as linear propagation does, at a fraction of the cost. Measured on ACAS Xu:
